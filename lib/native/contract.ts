@@ -1,0 +1,214 @@
+/**
+ * The typed contract between TypeScript and the C++ addon (native/addon/). Everything numeric happens behind it;
+ * text, options, errors, files and events happen in front of it.
+ *
+ * Threads: every engine owns one native thread. Calls return at once; promises settle and events arrive on the
+ * JavaScript thread that made the call. Typed arrays passed in are copied before the call returns.
+ *
+ * Errors: native code rejects with a plain `Error` that carries `code` (one of PaellaErrorCode) and, where there is
+ * one, `remedy`. A job that was aborted rejects with code `ERR_ABORTED`; lib/ replaces it by `signal.reason`.
+ */
+
+/** Milliseconds spent per stage; the names are the same in C++, logs and benchmarks. */
+export interface NativeTimings {
+  queue: number;
+  encode_text: number;
+  unet: number;
+  guide: number;
+  sample: number;
+  renoise: number;
+  decode: number;
+  /** From the moment the job was taken from the queue to its result. */
+  total: number;
+}
+
+export interface NativeDevice {
+  name: string;
+  computeCapability?: string;
+  memoryTotal: number;
+  memoryFree: number;
+}
+
+export interface NativeBackendInfo {
+  name: 'cpu' | 'cuda' | 'tensorrt';
+  available: boolean;
+  /** Why it is not available. */
+  reason?: string;
+  /** What to do about it. */
+  remedy?: string;
+  devices: NativeDevice[];
+  /** Precisions the backend can compute in on this machine, e.g. ['fp32', 'bf16']. */
+  precisions: string[];
+  /** Free text for `paella doctor`: instruction set, oneDNN version, … */
+  details: Record<string, string>;
+}
+
+export interface NativeLoadRequest {
+  /** Absolute path of a model folder, or 'random:<configuration>'. */
+  model: string;
+  backend: 'cpu' | 'cuda' | 'tensorrt';
+  device: number;
+  precision: 'auto' | 'fp32' | 'bf16' | 'fp16' | 'fp8' | 'int8';
+  /** 0 = number of usable cores. */
+  threads: number;
+  maxBatch: number;
+  maxDelayMs: number;
+  maxQueue: number;
+  memory: 'resident' | 'balanced' | 'low';
+}
+
+/** Progress of loading: phase is the component's folder name. Bytes. */
+export interface NativeLoadProgress {
+  phase: string;
+  loaded: number;
+  total: number;
+}
+
+export interface NativeModelInfo {
+  name: string;
+  family: 'v3' | 'v1';
+  /** Parameters per component, e.g. { text_encoder: 1_000_000, unet: …, vqgan: … }. */
+  parameters: Record<string, number>;
+  /** Bytes of weights held in memory, per component, in compute precision. */
+  bytes: Record<string, number>;
+  sizeMultiple: number;
+  /** Pixels per token along one side (4 for f4). */
+  pixelsPerToken: number;
+  vocabularySize: number;
+  /** Width of a condition vector: the text encoder's d_model. */
+  conditionWidth: number;
+  maxSize: number;
+  /** generation_config.json after checks, in its own (snake_case) names. */
+  defaults: {
+    width: number;
+    height: number;
+    steps: number;
+    renoise_steps: number;
+    conditional_steps: number;
+    guidance_scale: [number, number];
+    temperature: [number, number];
+    negative_prompt: string;
+    typical_mass: number | null;
+  };
+  backend: string;
+  device: string;
+  precision: string;
+  threads: number;
+}
+
+/** Either token ids (ByT5: UTF-8 bytes + 3, closed by 1) or the encoder's output. */
+export interface NativeCondition {
+  ids?: Int32Array;
+  /** Row-major [length, conditionWidth]. */
+  states?: Float32Array;
+}
+
+export interface NativeGenerateRequest {
+  condition: NativeCondition;
+  negative: NativeCondition;
+  /** In tokens. */
+  width: number;
+  height: number;
+  steps: number;
+  renoiseSteps: number;
+  conditionalSteps: number;
+  guidanceScale: [number, number];
+  temperature: [number, number];
+  sampler: 'multinomial' | 'argmax';
+  /** 0 = off. */
+  typicalMass: number;
+  /** One per image. */
+  seeds: number[];
+  /** [height, width], used for every image. */
+  initTokens?: Int32Array;
+  /** Higher first. */
+  priority: number;
+  /** From now; a job that has not started by then rejects with ERR_DEADLINE. 0 = none. */
+  deadlineMs: number;
+  /** Decode and send a preview after every n-th step; 0 = never. */
+  previewEvery: number;
+  /** Whether 'step' events are wanted. */
+  stepEvents: boolean;
+}
+
+export type NativeEvent =
+  | { type: 'queued'; position: number }
+  | { type: 'step'; step: number; steps: number; noiseLevel: number; elapsedMs: number }
+  | { type: 'preview'; step: number; steps: number; index: number; pixels: Uint8Array };
+
+export interface NativeImage {
+  /** RGB, row-major, [4·height, 4·width, 3]. */
+  pixels: Uint8Array;
+  /** [height, width]. */
+  tokens: Int32Array;
+  seed: number;
+}
+
+export interface NativeGenerateResult {
+  images: NativeImage[];
+  timings: NativeTimings;
+  /** How many images ran in the same batch. */
+  batch: number;
+}
+
+export interface NativeStats {
+  jobs: { queued: number; running: number; done: number; failed: number; aborted: number };
+  images: number;
+  batches: number;
+  /** batchSizes[n] = number of batches that held n images. */
+  batchSizes: Record<string, number>;
+  /** Sum over all jobs, milliseconds. */
+  stages: NativeTimings;
+  /** Host to device, device to host, and synchronisations; zeros on the CPU. */
+  transfers: { uploads: number; downloads: number; launches: number; synchronizations: number };
+  memory: { weights: number; activations: number; cache: number; current: number; peak: number };
+}
+
+/** A running job. `cancel` is idempotent and safe after the end. */
+export interface NativeJob<T> {
+  promise: Promise<T>;
+  cancel(): void;
+}
+
+export interface NativePredictRequest {
+  /** [batch, height, width] */
+  tokens: Int32Array;
+  batch: number;
+  width: number;
+  height: number;
+  /** r in (0, 1]; 1 is pure noise. */
+  noiseLevel: number;
+  /** null: the empty prompt. */
+  condition: NativeCondition | null;
+}
+
+export interface NativeEngine {
+  readonly info: NativeModelInfo;
+  generate(
+    request: NativeGenerateRequest,
+    onEvent: ((event: NativeEvent) => void) | null,
+  ): NativeJob<NativeGenerateResult>;
+  /** → [length, conditionWidth] */
+  encodeText(ids: Int32Array): NativeJob<Float32Array>;
+  /** → logits [batch, height, width, vocabularySize] */
+  predict(request: NativePredictRequest): NativeJob<Float32Array>;
+  /** RGB pixels [height, width, 3] → tokens [height/4, width/4]. Width and height in pixels, multiples of pixelsPerToken. */
+  encodeImage(pixels: Uint8Array, width: number, height: number): NativeJob<Int32Array>;
+  /** tokens [height, width] → RGB pixels. Width and height in tokens. */
+  decodeTokens(tokens: Int32Array, width: number, height: number): NativeJob<Uint8Array>;
+  stats(): NativeStats;
+  /** Aborts what runs and waits (`abort: true`), or lets everything queued finish first. Later calls reject with ERR_DISPOSED. */
+  dispose(abort: boolean): Promise<void>;
+}
+
+export interface NativeModule {
+  /** Same as package.json's version. */
+  readonly version: string;
+  backends(): Promise<NativeBackendInfo[]>;
+  /** Names accepted after 'random:'. */
+  randomConfigurations(): string[];
+  load(
+    request: NativeLoadRequest,
+    onProgress: ((progress: NativeLoadProgress) => void) | null,
+  ): NativeJob<NativeEngine>;
+}

@@ -1,0 +1,167 @@
+// What an engine must provide to run the networks: memory, constants, compiled networks, and the sampler.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/ops.h"
+#include "core/tensor.h"
+#include "core/weights.h"
+
+namespace paella {
+
+class Backend;
+
+// How a constant will be used, so that the backend can lay it out once, at load.
+enum class Layout {
+  matrix,      // [N, K] product weights, in operand type
+  matrix_f32,  // [N, K] product weights that stay f32: the head, and what pixels come from
+  vector,      // f32, as is
+  table,       // [V, C] rows that are gathered: operand type
+  table_f32,   // [V, C] rows that are gathered or searched, f32
+  depthwise,   // [C, 1 or 2, 3, 3], f32
+};
+
+// Memory of a backend's device. Move-only; freed with it.
+class Buffer {
+ public:
+  Buffer() = default;
+  Buffer(void* data, std::size_t bytes, std::function<void(void*, std::size_t)> free)
+      : data_(data), bytes_(bytes), free_(std::move(free)) {}
+  ~Buffer() { reset(); }
+  Buffer(Buffer&& other) noexcept { swap(other); }
+  Buffer& operator=(Buffer&& other) noexcept {
+    if (this != &other) {
+      reset();
+      swap(other);
+    }
+    return *this;
+  }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+
+  void* data() const { return data_; }
+  std::size_t bytes() const { return bytes_; }
+  Tensor tensor(Shape shape, DType type) const { return {data_, shape, type}; }
+
+ private:
+  void reset() {
+    if (data_ != nullptr) free_(data_, bytes_);
+    data_ = nullptr;
+    bytes_ = 0;
+  }
+  void swap(Buffer& other) {
+    std::swap(data_, other.data_);
+    std::swap(bytes_, other.bytes_);
+    std::swap(free_, other.free_);
+  }
+  void* data_ = nullptr;
+  std::size_t bytes_ = 0;
+  std::function<void(void*, std::size_t)> free_;
+};
+
+// One network, written once against Ops. Its constructor has bound all weights; `run` only enqueues operations and never
+// looks at the contents of a tensor, so that it can be measured, captured and replayed.
+class Description {
+ public:
+  virtual ~Description() = default;
+  virtual const char* name() const = 0;
+  // Order and meaning of inputs and outputs are documented at each network's own class.
+  virtual void run(Ops& ops, std::span<const Tensor> inputs, std::span<const Tensor> outputs) const = 0;
+};
+
+// A network compiled for fixed shapes.
+class Network {
+ public:
+  virtual ~Network() = default;
+  // Inputs and outputs lie in the backend's memory and have the shapes given to compile().
+  virtual void run(std::span<const Tensor> inputs, std::span<const Tensor> outputs) = 0;
+  // Activation memory that it needs besides inputs and outputs.
+  virtual std::size_t scratch_bytes() const = 0;
+};
+
+// Numbers of one step, one entry per image, in the backend's memory.
+struct StepInputs {
+  Tensor seed;              // [B] i64
+  Tensor step;              // [1] i32
+  Tensor guidance;          // [B] f32
+  Tensor temperature;       // [B] f32; > 0
+  Tensor renoise_level;     // [B] f32: t of the next step; 0 = this image is not re-noised after this step
+  Tensor typical_mass;      // [B] f32; ignored unless SampleMode::typical
+};
+
+enum class SampleMode { multinomial, argmax };
+
+// Drawing of tokens. See docs/randomness.md for the numbers and spec 4.1 for the order.
+class Sampler {
+ public:
+  virtual ~Sampler() = default;
+  // tokens i32 [B, H, W] ← uniform noise from each image's own seed.
+  virtual void initial_noise(const Tensor& seed, std::int32_t codebook_size, const Tensor& tokens) = 0;
+  // features f32 [2B, H, W, C] → [B, H, W, C] = s·conditional + (1 − s)·unconditional.
+  virtual void guide(const Tensor& features, const Tensor& guidance, const Tensor& out) = 0;
+  // features f32 [B, H, W, C], head [V, C] (matrix_f32, no bias) → tokens i32 [B, H, W].
+  // multinomial: lowest k that maximises logit/temperature + Gumbel. typical: logits are filtered first, at temperature 1
+  // (spec 3, typical filtering). Fused: logits are never stored as a whole.
+  virtual void sample(const Tensor& features, const ConstantPtr& head, const StepInputs& step, SampleMode mode,
+                      bool typical, const Tensor& tokens) = 0;
+  // The same draw from logits f32 [B, H, W, V] that exist: specification and test oracle of the fused one.
+  virtual void sample_logits(const Tensor& logits, const StepInputs& step, SampleMode mode, bool typical,
+                             const Tensor& tokens) = 0;
+  // tokens ← noise where u(seed, step, position) < renoise_level.
+  virtual void renoise(const Tensor& tokens, const Tensor& noise, const StepInputs& step) = 0;
+};
+
+struct MemoryUse {
+  std::size_t weights = 0;
+  std::size_t activations = 0;
+  std::size_t peak = 0;
+};
+
+// Counters of what crosses between host and device; zeros where both are the same.
+struct TransferCounts {
+  std::uint64_t uploads = 0;
+  std::uint64_t downloads = 0;
+  std::uint64_t launches = 0;
+  std::uint64_t synchronizations = 0;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual std::string name() const = 0;       // "cpu"
+  virtual std::string device() const = 0;     // "AMD EPYC … (2 threads, avx512_bf16)"
+  virtual std::string precision() const = 0;  // "bf16"
+  virtual DType operand_type() const = 0;
+
+  // Takes over a constant; the host memory may go away afterwards. ERR_NUMERIC if it is not finite.
+  virtual ConstantPtr constant(const HostTensor& tensor, Layout layout) = 0;
+  // x [M, K] · wᵀ [K, N] in f32 on host memory, for constants that are derived at load.
+  virtual std::vector<float> host_product(std::span<const float> x, std::span<const float> w, std::int64_t rows,
+                                          std::int64_t inner, std::int64_t columns) = 0;
+
+  // Uninitialised memory; ERR_OUT_OF_MEMORY with needed and free bytes.
+  virtual Buffer allocate(std::size_t bytes) = 0;
+  virtual void upload(const void* host, const Tensor& to) = 0;
+  virtual void download(const Tensor& from, void* host) = 0;
+  // Within the device.
+  virtual void copy(const Tensor& from, const Tensor& to) = 0;
+
+  virtual std::unique_ptr<Network> compile(std::shared_ptr<const Description> description,
+                                           std::span<const TensorSpec> inputs, std::span<const TensorSpec> outputs) = 0;
+  virtual Sampler& sampler() = 0;
+  // Runs `body`, which only enqueues. A backend with graphs captures it at the first call with this key and replays it
+  // afterwards.
+  virtual void replay(const std::string& key, const std::function<void()>& body) { (void)key, body(); }
+  // Waits for what was enqueued.
+  virtual void synchronize() {}
+
+  virtual MemoryUse memory() const = 0;
+  virtual TransferCounts transfers() const { return {}; }
+};
+
+}  // namespace paella

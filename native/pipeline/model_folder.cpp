@@ -1,0 +1,168 @@
+#include "pipeline/model_folder.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "core/json.h"
+
+namespace paella {
+
+namespace {
+
+constexpr std::uint64_t random_seed = 20230401;  // any constant: the same weights everywhere
+
+bool is_folder(const std::string& path) {
+  struct stat status {};
+  return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+GenerationDefaults read_defaults(const std::string& path, const ModelConfig& config) {
+  const Json json = Json::parse_file(path);
+  JsonReader reader(json, path);
+  GenerationDefaults defaults;
+  defaults.width = reader.integer("width", 1, config.max_size());
+  defaults.height = reader.integer("height", 1, config.max_size());
+  defaults.steps = reader.integer("steps", 1, 1000);
+  defaults.renoise_steps = reader.integer_or("renoise_steps", defaults.steps - 1, 0, 1000);
+  defaults.conditional_steps = reader.integer_or("conditional_steps", defaults.steps, 0, 1000);
+  defaults.guidance_scale = reader.ramp("guidance_scale", -100, 100);
+  defaults.temperature = reader.ramp("temperature", 1e-3, 100);
+  defaults.negative_prompt = reader.string_or("negative_prompt", "");
+  if (reader.has("typical_mass")) defaults.typical_mass = reader.number("typical_mass", 1e-6, 1);
+  reader.ignore("typical_mass");
+  reader.check_all_read();
+  const std::int64_t multiple = config.size_multiple();
+  for (const auto& [key, value] : {std::pair{"width", defaults.width}, std::pair{"height", defaults.height}})
+    if (value % multiple != 0)
+      fail(ErrorCode::model_format, path, ": ", key, ": expected a multiple of ", multiple, ", got ", value);
+  return defaults;
+}
+
+// What one component makes must fit what the next one takes.
+void check_fit(const ModelConfig& config, const std::string& label) {
+  if (config.unet.byt5_embd != config.text_encoder.d_model)
+    fail(ErrorCode::model_format, label, ": unet byt5_embd: expected the text encoder's d_model ",
+         config.text_encoder.d_model, ", got ", config.unet.byt5_embd);
+  if (config.unet.num_labels != config.vqgan.codebook_size)
+    fail(ErrorCode::model_format, label, ": unet num_labels: expected the vqgan's codebook_size ",
+         config.vqgan.codebook_size, ", got ", config.unet.num_labels);
+}
+
+ModelConfig read_folder(const std::string& folder) {
+  if (!is_folder(folder))
+    fail(ErrorCode::model_not_found, "model: expected a folder with model_index.json, found none at ", folder);
+  const std::string index_path = folder + "/model_index.json";
+  const Json index = Json::parse_file(index_path);
+  JsonReader reader(index, index_path);
+  const std::string format = reader.string("format");
+  if (format != "paella-native")
+    fail(ErrorCode::model_format, index_path, ": format: expected \"paella-native\", got \"", format, '"');
+  reader.integer("format_version", 1, 1);
+  ModelConfig config;
+  config.folder = folder;
+  config.family = reader.string("family");
+  if (config.family != "v3")
+    fail(ErrorCode::model_format, index_path, ": family: expected \"v3\", got \"", config.family, '"');
+  config.name = reader.string("name");
+  std::vector<std::string> components = reader.strings("components");
+  std::sort(components.begin(), components.end());
+  if (components != std::vector<std::string>{"text_encoder", "unet", "vqgan"})
+    fail(ErrorCode::model_format, index_path, ": components: expected text_encoder, unet and vqgan, got ",
+         describe(*index.find("components")));
+  const auto component = [&](const char* name) { return folder + "/" + name + "/config.json"; };
+  config.text_encoder =
+      Byt5Config::from_json(Json::parse_file(component("text_encoder")), component("text_encoder"));
+  config.unet = UnetConfig::from_json(Json::parse_file(component("unet")), component("unet"));
+  config.vqgan = VqganConfig::from_json(Json::parse_file(component("vqgan")), component("vqgan"));
+  check_fit(config, folder);
+  config.defaults = read_defaults(folder + "/generation_config.json", config);
+  return config;
+}
+
+// --- random configurations --------------------------------------------------------------------------------------------
+
+// The official model: ByT5-XL, U-Net of 1.008 billion parameters, VQGAN f4. No prior and no CLIP.
+ModelConfig paella_v3() { return {}; }
+
+// The same U-Net and VQGAN with a text encoder of two layers: for measurements that are not about text.
+ModelConfig paella_v3_256() {
+  ModelConfig config;
+  config.text_encoder.num_layers = 2;
+  return config;
+}
+
+// All block kinds and all three levels at a quarter of the width.
+ModelConfig paella_v3_small() {
+  ModelConfig config = paella_v3_256();
+  config.text_encoder = {.d_model = 256, .d_kv = 32, .d_ff = 512, .num_layers = 2, .num_heads = 8};
+  config.unet.c_hidden = {160, 320, 320};
+  config.unet.nhead = {-1, 4, 4};
+  config.unet.blocks = {2, 4, 2};
+  config.unet.c_cond = 256;
+  config.unet.byt5_embd = 256;
+  config.unet.clip_embd = config.unet.clip_image_embd = 64;
+  config.vqgan.c_hidden = 96;
+  config.vqgan.bottleneck_blocks = 3;
+  return config;
+}
+
+struct RandomConfiguration {
+  const char* name;
+  ModelConfig (*make)();
+};
+
+constexpr RandomConfiguration random_configuration_table[] = {
+    {"paella-v3", paella_v3}, {"paella-v3-256", paella_v3_256}, {"paella-v3-small", paella_v3_small}};
+
+ModelConfig random_configuration(const std::string& name) {
+  for (const RandomConfiguration& configuration : random_configuration_table)
+    if (name == configuration.name) {
+      ModelConfig config = configuration.make();
+      config.name = "random:" + name;
+      return config;
+    }
+  std::string known;
+  for (const std::string& other : random_configurations()) known += (known.empty() ? "" : ", ") + other;
+  fail(ErrorCode::model_not_found, "model: expected random:<configuration> with one of ", known, ", got random:", name);
+}
+
+}  // namespace
+
+std::vector<std::string> random_configurations() {
+  std::vector<std::string> names;
+  for (const RandomConfiguration& configuration : random_configuration_table) names.emplace_back(configuration.name);
+  return names;
+}
+
+ModelConfig read_model_config(const std::string& model) {
+  const std::string prefix = "random:";
+  return model.starts_with(prefix) ? random_configuration(model.substr(prefix.size())) : read_folder(model);
+}
+
+Model::Model(ModelConfig model_config, Backend& backend, const std::function<void(const LoadProgress&)>& progress)
+    : config(std::move(model_config)) {
+  const auto load = [&](const std::string& component, const auto& make) {
+    const std::string path = config.folder + "/" + component + "/model.safetensors";
+    const auto source = config.folder.empty() ? random_weights(random_seed) : open_safetensors(path);
+    LoadProgress state{component, 0, 0};
+    if (!config.folder.empty())
+      for (const TensorInfo& tensor : list_safetensors(path))
+        state.total += static_cast<std::size_t>(tensor.shape.elements()) * sizeof(float);
+    Loader loader(*source, backend, [&](std::size_t loaded) {
+      state.loaded += loaded;
+      if (progress) progress(state);
+    });
+    const std::size_t before = backend.memory().weights;
+    make(loader);
+    source->check_all_used();
+    parameters[component] = loader.parameters();
+    bytes[component] = backend.memory().weights - before;
+  };
+  load("text_encoder", [&](Loader& loader) { text_encoder = std::make_unique<Byt5Encoder>(config.text_encoder, loader); });
+  load("unet", [&](Loader& loader) { unet = std::make_unique<Unet>(config.unet, loader); });
+  load("vqgan", [&](Loader& loader) { vqgan = std::make_unique<Vqgan>(config.vqgan, loader); });
+}
+
+}  // namespace paella
