@@ -1,6 +1,7 @@
 // What an engine must provide to run the networks: memory, constants, compiled networks, and the sampler.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -160,8 +161,15 @@ class Backend {
   // Waits for what was enqueued.
   virtual void synchronize() {}
 
+  // While `*flag` is set, networks stop between operations with ERR_ABORTED.
+  void set_interrupt(const std::atomic<bool>* flag) { interrupt_ = flag; }
+  bool interrupted() const { return interrupt_ != nullptr && interrupt_->load(std::memory_order_relaxed); }
+
   virtual MemoryUse memory() const = 0;
   virtual TransferCounts transfers() const { return {}; }
+
+ private:
+  const std::atomic<bool>* interrupt_ = nullptr;
 };
 
 }  // namespace paella

@@ -112,6 +112,10 @@ void modulate(float* x, std::int64_t rows, std::int64_t channels, const float* m
     });
 }
 
+void add(float* x, const float* y, std::int64_t count) {
+  for_vectors(count, [&](std::int64_t i, auto part) { part.write(x + i, part.read(x + i) + part.read(y + i)); });
+}
+
 void blend(const float* a, const float* b, std::int64_t count, float s, float* out) {
   for_vectors(count, [&](std::int64_t i, auto part) {
     part.write(out + i, s * part.read(a + i) + (1.0f - s) * part.read(b + i));
@@ -126,11 +130,7 @@ void sum_rows(const void* const* rows, Element type, int terms, const float* bia
 void to_pixels(const float* x, std::int64_t count, std::uint8_t* out) {
   for (std::int64_t i = 0; i < count; ++i) {
     const float value = x[i] > 0.0f ? (x[i] < 1.0f ? x[i] : 1.0f) : 0.0f;  // NaN becomes 0
-    // Adding 1.5·2^23 rounds half to even; the integer then lies in the low bits.
-    const float rounded = value * 255.0f + 12582912.0f;
-    std::uint32_t bits;
-    __builtin_memcpy(&bits, &rounded, sizeof(bits));
-    out[i] = static_cast<std::uint8_t>(bits & 0xFFu);
+    out[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>(__builtin_rintf(value * 255.0f)));  // half to even
   }
 }
 

@@ -17,6 +17,7 @@ void convert(const void* from, Element from_type, std::int64_t count, void* to, 
 void activate(const float* x, std::int64_t count, Curve curve, void* out, Element type);
 void gated(const void* x, Element x_type, std::int64_t rows, std::int64_t columns, Curve curve, void* out, Element type);
 void modulate(float* x, std::int64_t rows, std::int64_t channels, const float* modulation);
+void add(float* x, const float* y, std::int64_t count);
 void blend(const float* a, const float* b, std::int64_t count, float s, float* out);
 void sum_rows(const void* const* rows, Element type, int terms, const float* bias, std::int64_t channels, float* out);
 void to_pixels(const float* x, std::int64_t count, std::uint8_t* out);

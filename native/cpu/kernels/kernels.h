@@ -81,6 +81,7 @@ struct Kernels {
                 Element type);
   // x ← x·(1 + modulation[c]) + modulation[C + c].
   void (*modulate)(float* x, std::int64_t rows, std::int64_t channels, const float* modulation);
+  void (*add)(float* x, const float* y, std::int64_t count);
   // out = s·a + (1 − s)·b.
   void (*blend)(const float* a, const float* b, std::int64_t count, float s, float* out);
   // out[c] = bias[c] + Σ of `terms` rows.
@@ -97,7 +98,7 @@ struct Kernels {
   std::int32_t (*draw_plain)(const DrawTask& task);
   // The same token, without computing noise for codes that cannot win.
   std::int32_t (*draw)(const DrawTask& task);
-  // Typical filtering (spec 3): logits that are filtered out become −∞ in `out` (may be `logits`). scratch: codes floats.
+  // Typical filtering (spec 3): logits that are filtered out become −∞ in `out` (may be `logits`). scratch: 2·codes floats.
   void (*typical_filter)(const float* logits, std::int64_t codes, float mass, float* out, float* scratch);
   // out[k] = Gumbel noise of `count` words.
   void (*gumbel)(const std::uint32_t* words, std::int64_t count, float* out);

@@ -17,6 +17,7 @@ const Kernels& table() {
       .activate = activate,
       .gated = gated,
       .modulate = modulate,
+      .add = add,
       .blend = blend,
       .sum_rows = sum_rows,
       .to_pixels = to_pixels,

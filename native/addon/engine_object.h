@@ -1,0 +1,24 @@
+// The JavaScript side of one engine.
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+
+#include "addon/mailbox.h"
+
+namespace paella::addon {
+
+// Per-environment data: nothing of ours is static, so that worker threads do not share JavaScript values.
+struct Environment {
+  std::shared_ptr<Mailbox> mailbox;
+  std::vector<std::weak_ptr<class EngineHandle>> engines;
+};
+
+// load(request, onProgress) → { promise, cancel() }
+Napi::Value load_engine(const Napi::CallbackInfo& info);
+
+// Stops every engine of an environment and waits for their threads.
+void stop_engines(Environment& environment);
+
+}  // namespace paella::addon

@@ -1,0 +1,79 @@
+// Matrix products through oneDNN: weights packed once, primitives cached.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <map>
+#include <memory>
+#include <span>
+#include <tuple>
+#include <unordered_map>
+#include <vector>
+
+#include <dnnl.hpp>
+
+#include "core/backend.h"
+#include "cpu/memory.h"
+
+namespace paella::cpu {
+
+// A constant as this backend keeps it.
+class CpuConstant final : public Constant {
+ public:
+  Layout layout = Layout::vector;
+  DType dtype = DType::f32;
+  Memory memory;
+  dnnl::memory::desc packed;  // matrices only
+
+  template <typename T>
+  const T* as() const {
+    return static_cast<const T*>(memory.data());
+  }
+};
+
+inline const CpuConstant& cpu(const Constant& constant) { return static_cast<const CpuConstant&>(constant); }
+
+// What follows a product, in this order; see Products::run.
+struct Epilogue {
+  const float* bias = nullptr;              // [N]
+  Activation activation = Activation::none;
+  bool accumulate = false;                  // out += instead of out =
+  const float* factor = nullptr;            // [N]: then out·factor + shift
+  const float* shift = nullptr;             // [N]
+};
+
+class Products {
+ public:
+  explicit Products(std::shared_ptr<Account> account);
+  ~Products();
+
+  // Lays w [N, K] out as products of any M want it, in `type`.
+  void pack(std::span<const float> w, std::int64_t columns, std::int64_t inner, DType type, const std::string& name,
+            CpuConstant& to);
+  // out [M, N] = epilogue(x [M, K] · wᵀ). A row of the result has the same bits whatever M is.
+  void run(const void* x, DType x_type, std::int64_t rows, const CpuConstant& weight, const Epilogue& epilogue, void* out,
+           DType out_type);
+  // x [M, K] · wᵀ on plain memory.
+  void run_plain(const float* x, const float* w, std::int64_t rows, std::int64_t inner, std::int64_t columns, float* out);
+
+  static std::string version();
+
+ private:
+  // rows, columns, inner, types, what the epilogue consists of
+  using Key = std::tuple<std::int64_t, std::int64_t, std::int64_t, DType, DType, DType, int>;
+  struct Primitive;
+  Primitive& primitive(const Key& key, const CpuConstant& weight, const Epilogue& epilogue);
+  const dnnl::memory::desc& packed_layout(std::int64_t columns, std::int64_t inner, DType type);
+  void* scratchpad(std::size_t bytes);
+
+  dnnl::engine engine_;
+  dnnl::stream stream_;
+  std::shared_ptr<Account> account_;
+  Memory scratchpad_;
+  std::map<std::tuple<std::int64_t, std::int64_t, DType>, dnnl::memory::desc> layouts_;
+  // Most recently used first.
+  std::list<std::pair<Key, std::unique_ptr<Primitive>>> recent_;
+  std::map<Key, decltype(recent_)::iterator> cache_;
+};
+
+}  // namespace paella::cpu

@@ -1,0 +1,59 @@
+"""Checks that the reference modules have the official tensors. Allocates nothing (meta device).
+
+python selfcheck.py
+"""
+
+from __future__ import annotations
+
+import torch
+
+from byt5 import ByT5Encoder
+from unet import UNet
+from vqgan import VQGAN
+
+UNET_V3 = dict(
+    c_in=256, c_out=256, num_labels=8192, c_r=64, patch_size=2, c_cond=1024, c_hidden=[640, 1280, 1280],
+    nhead=[-1, 16, 16], blocks=[6, 16, 6], level_config=["CT", "CTA", "CTA"], byt5_embd=2560, clip_embd=1024,
+    clip_image_embd=1024, clip_seq_len=4, kernel_size=3,
+)  # fmt: skip
+VQGAN_F4 = dict(levels=2, bottleneck_blocks=12, c_hidden=384, c_latent=4, codebook_size=8192, scale_factor=0.3764)
+BYT5_XL = dict(
+    d_model=2560, d_kv=64, d_ff=6720, num_layers=36, num_heads=32, vocab_size=384,
+    relative_attention_num_buckets=32, relative_attention_max_distance=128, layer_norm_epsilon=1e-6,
+)  # fmt: skip
+
+
+def expect(name: str, module: torch.nn.Module, entries: int, parameters: int, some: dict[str, list[int]]) -> None:
+    state = module.state_dict()
+    counted = sum(p.numel() for p in module.parameters())
+    assert len(state) == entries, f"{name}: {len(state)} entries, not {entries}"
+    assert counted == parameters, f"{name}: {counted} parameters, not {parameters}"
+    for key, shape in some.items():
+        assert list(state[key].shape) == shape, f"{name}: {key} is {list(state[key].shape)}, not {shape}"
+    print(f"{name}: {entries} entries, {parameters} parameters, as specified")
+
+
+with torch.device("meta"):
+    expect("unet", UNet(UNET_V3), 844, 1_008_350_592, {
+        "in_mapper.0.weight": [8192, 256], "embedding.1.weight": [640, 1024, 1, 1],
+        "byt5_mapper.weight": [1024, 2560], "clip_mapper.weight": [4096, 1024],
+        "down_blocks.0.10.channelwise.2.gamma": [1, 1, 1, 2560], "down_blocks.0.11.mapper.weight": [1280, 64],
+        "down_blocks.1.0.1.weight": [1280, 640, 2, 2], "down_blocks.1.48.attention.attn.in_proj_weight": [3840, 1280],
+        "down_blocks.2.0.1.weight": [1280, 1280, 2, 2], "up_blocks.0.0.depthwise.weight": [1280, 1, 3, 3],
+        "up_blocks.0.18.1.weight": [1280, 1280, 2, 2], "up_blocks.1.0.depthwise.weight": [1280, 2, 3, 3],
+        "up_blocks.1.47.kv_mapper.1.weight": [1280, 1024], "up_blocks.1.48.1.weight": [1280, 640, 2, 2],
+        "up_blocks.2.0.depthwise.weight": [640, 2, 3, 3], "up_blocks.2.10.channelwise.4.weight": [640, 2560],
+        "clf.1.weight": [1024, 640, 1, 1], "out_mapper.1.weight": [8192, 256, 1, 1],
+    })  # fmt: skip
+    expect("vqgan", VQGAN(VQGAN_F4), 122, 18_406_894, {
+        "in_block.1.weight": [192, 12, 1, 1], "down_blocks.1.weight": [384, 192, 4, 4],
+        "down_blocks.3.0.weight": [4, 384, 1, 1], "down_blocks.3.1.num_batches_tracked": [],
+        "vquantizer.codebook.weight": [8192, 4], "up_blocks.0.0.weight": [384, 4, 1, 1],
+        "up_blocks.12.depthwise.1.weight": [384, 1, 3, 3], "up_blocks.13.weight": [384, 192, 4, 4],
+        "up_blocks.14.gammas": [6], "out_block.0.weight": [12, 192, 1, 1],
+    })  # fmt: skip
+    expect("byt5", ByT5Encoder(BYT5_XL), 3 + 36 * 9, 2_614_091_264, {
+        "shared.weight": [384, 2560], "encoder.block.35.layer.0.SelfAttention.q.weight": [2048, 2560],
+        "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight": [32, 32],
+        "encoder.block.35.layer.1.DenseReluDense.wo.weight": [2560, 6720], "encoder.final_layer_norm.weight": [2560],
+    })  # fmt: skip

@@ -1,0 +1,222 @@
+// The whole loop against the plain order of the reference, and what a batch must not change.
+#include <algorithm>
+
+#include "pipeline/generator.h"
+
+#include "core/error.h"
+#include "cpu/cpu_backend.h"
+#include "golden.h"
+#include "harness.h"
+#include "pipeline/schedule.h"
+
+using namespace paella;
+using namespace paella::test;
+
+namespace {
+
+struct Setup {
+  std::unique_ptr<Backend> backend;
+  std::unique_ptr<Model> model;
+  std::unique_ptr<Generator> generator;
+};
+
+Setup load_model(const std::string& precision = "fp32", int threads = 2) {
+  Setup setup;
+  setup.backend = cpu::make_backend({.precision = precision, .threads = threads});
+  setup.model = std::make_unique<Model>(read_model_config(golden_folder() + "/loop"), *setup.backend, nullptr);
+  setup.generator = std::make_unique<Generator>(*setup.model, *setup.backend);
+  return setup;
+}
+
+// Keeps the tokens after each step.
+class TokenRecorder final : public Observer {
+ public:
+  bool wants_tokens() override { return true; }
+  void tokens(std::int64_t, const std::vector<std::int32_t>& tokens) override { steps.push_back(tokens); }
+  std::vector<std::vector<std::int32_t>> steps;
+};
+
+struct GoldenRun {
+  BatchShape shape;
+  std::vector<ImageRequest> images;
+};
+
+GoldenRun golden_run(const std::string& name, Golden& golden, Generator& generator) {
+  const Json all = Json::parse_file(golden_folder() + "/loop/runs.json");
+  JsonReader reader(*all.find(name), name);
+  GoldenRun run;
+  run.shape.width = reader.integer("width", 1, 1000);
+  run.shape.height = reader.integer("height", 1, 1000);
+  run.shape.steps = reader.integer("steps", 1, 1000);
+  run.shape.conditional_steps = reader.integer("conditionalSteps", 0, 1000);
+  run.shape.mode = reader.string("sampler") == "argmax" ? SampleMode::argmax : SampleMode::multinomial;
+  const double mass = reader.number("typicalMass", 0, 1);
+  run.shape.typical = mass > 0;
+  const ConditionPtr condition = generator.conditions().from_ids(golden.i32("prompt_ids"));
+  const ConditionPtr negative = generator.conditions().from_ids(golden.i32("negative_ids"));
+  for (const std::int64_t seed : golden.i64(name + "/seeds")) {
+    ImageRequest image;
+    image.seed = static_cast<std::uint64_t>(seed);
+    image.condition = condition;
+    image.negative = negative;
+    image.guidance_scale = reader.ramp("guidanceScale", -100, 100);
+    image.temperature = reader.ramp("temperature", 0, 100);
+    image.renoise_steps = reader.integer("renoiseSteps", 0, 1000);
+    image.typical_mass = mass;
+    if (name == "init") image.init_tokens = golden.i32("init_tokens");
+    run.images.push_back(image);
+  }
+  return run;
+}
+
+// Five prompts of different length, seven images with numbers of their own.
+std::vector<ImageRequest> mixed_images(Generator& generator) {
+  std::vector<ImageRequest> images;
+  for (int i = 0; i < 7; ++i) {
+    ImageRequest image;
+    image.seed = static_cast<std::uint64_t>(100 + i);
+    std::vector<std::int32_t> ids;
+    for (int k = 0; k < 3 + 9 * (i % 5); ++k) ids.push_back(100 + (k * 7 + i) % 20);
+    ids.push_back(1);
+    image.condition = generator.conditions().from_ids(ids);
+    image.negative = generator.conditions().from_ids(std::vector<std::int32_t>{1});
+    image.guidance_scale = {2.0 + i, 1.0};
+    image.temperature = {1.0, 0.3 + 0.1 * i};
+    image.renoise_steps = i;
+    images.push_back(image);
+  }
+  return images;
+}
+
+}  // namespace
+
+TEST("the loop draws the reference's tokens, step by step") {
+  Golden golden("loop/io.safetensors");
+  for (const char* name : {"plain", "init", "argmax", "typical"}) {
+    Setup setup = load_model();
+    GoldenRun run = golden_run(name, golden, *setup.generator);
+    TokenRecorder recorder;
+    const GeneratedBatch batch = setup.generator->generate(run.shape, run.images, recorder);
+    const auto expected = golden.i32(std::string(name) + "/tokens");
+    const std::size_t each = recorder.steps.front().size();
+    CHECK_EQUAL(recorder.steps.size() * each, expected.size());
+    for (std::size_t step = 0; step < recorder.steps.size(); ++step) {
+      int wrong = 0;
+      for (std::size_t i = 0; i < each; ++i) wrong += recorder.steps[step][i] != expected[step * each + i];
+      if (wrong > 0) check(false, __FILE__, __LINE__, concat(name, ", step ", step, ": ", wrong, " of ", each, " tokens differ"));
+    }
+    const auto rgb = golden.u8(std::string(name) + "/rgb");
+    const auto margin = golden.f32(std::string(name) + "/rgb_margin");
+    int wrong = 0;
+    std::size_t at = 0;
+    for (const auto& pixels : batch.pixels)
+      for (const std::uint8_t value : pixels) {
+        wrong += value != rgb[at] && margin[at] > 1e-2f;
+        ++at;
+      }
+    CHECK_EQUAL(at, rgb.size());
+    CHECK_EQUAL(wrong, 0);
+  }
+}
+
+TEST("encoder states of a prompt give the same image as its ids") {
+  Setup setup = load_model();
+  Golden golden("loop/io.safetensors");
+  GoldenRun run = golden_run("plain", golden, *setup.generator);
+  Observer quiet;
+  const auto expected = setup.generator->generate(run.shape, run.images, quiet).tokens;
+  const auto states = setup.generator->conditions().encode(golden.i32("prompt_ids"));
+  for (ImageRequest& image : run.images) image.condition = setup.generator->conditions().from_states(states);
+  CHECK(setup.generator->generate(run.shape, run.images, quiet).tokens == expected);
+  CHECK_BOUND("states", relative_error(states, golden.f32("prompt_states")), 1e-5);
+}
+
+TEST("a seed gives the same tokens and pixels alone, in a batch of seven, and with other thread counts") {
+  const BatchShape shape{8, 12, 6, 4, SampleMode::multinomial, false};
+  Observer quiet;
+  for (const std::string precision : {"fp32", "bf16"}) {
+    const auto& supported = cpu::describe().precisions;
+    if (std::find(supported.begin(), supported.end(), precision) == supported.end()) {
+      skip("this CPU has no products in " + precision);
+      continue;
+    }
+    Setup setup = load_model(precision);
+    const auto images = mixed_images(*setup.generator);
+    const GeneratedBatch together = setup.generator->generate(shape, images, quiet);
+    for (std::size_t i = 0; i < images.size(); ++i) {
+      const GeneratedBatch alone = setup.generator->generate(shape, {images[i]}, quiet);
+      CHECK(alone.tokens[0] == together.tokens[i]);
+      CHECK(alone.pixels[0] == together.pixels[i]);
+    }
+    CHECK(together.tokens[0] != together.tokens[1]);
+    Setup single = load_model(precision, 1);
+    const auto same = single.generator->generate(shape, mixed_images(*single.generator), quiet);
+    CHECK(same.tokens == together.tokens);
+  }
+}
+
+TEST("typical filtering and argmax do not depend on the batch either") {
+  Setup setup = load_model();
+  Observer quiet;
+  for (const BatchShape& shape : {BatchShape{8, 8, 3, 3, SampleMode::multinomial, true},
+                                  BatchShape{8, 8, 3, 0, SampleMode::argmax, false}}) {
+    auto images = mixed_images(*setup.generator);
+    for (ImageRequest& image : images) image.typical_mass = 0.5;
+    const auto together = setup.generator->generate(shape, images, quiet).tokens;
+    for (std::size_t i = 0; i < images.size(); ++i)
+      CHECK(setup.generator->generate(shape, {images[i]}, quiet).tokens[0] == together[i]);
+  }
+}
+
+TEST("initial tokens decide what the first step sees") {
+  Setup setup = load_model();
+  Observer quiet;
+  auto images = mixed_images(*setup.generator);
+  images.resize(1);
+  const BatchShape shape{8, 8, 1, 1, SampleMode::argmax, false};
+  const auto plain = setup.generator->generate(shape, images, quiet).tokens;
+  images[0].init_tokens.assign(64, 5);
+  CHECK(setup.generator->generate(shape, images, quiet).tokens != plain);
+  images[0].init_tokens[3] = 24;
+  CHECK_THROWS(setup.generator->generate(shape, images, quiet), ErrorCode::invalid_option, "from 0 to 23, got 24");
+}
+
+TEST("predict, encode and decode check their input") {
+  Setup setup = load_model();
+  const auto condition = setup.generator->conditions().from_ids(std::vector<std::int32_t>{1});
+  const std::vector<std::int32_t> tokens(64, 1);
+  const auto logits = setup.generator->predict(tokens, 1, 8, 8, 0.5f, condition);
+  CHECK_EQUAL(logits.size(), std::size_t{64 * 24});
+  std::vector<std::int32_t> two(128, 1);
+  const auto both = setup.generator->predict(two, 2, 8, 8, 0.5f, condition);
+  CHECK(std::equal(logits.begin(), logits.end(), both.begin()));
+  CHECK_THROWS(setup.generator->decode(std::vector<std::int32_t>(64, -1), 8, 8), ErrorCode::invalid_option, "got -1");
+  CHECK_THROWS(setup.generator->conditions().from_ids(std::vector<std::int32_t>{384}), ErrorCode::invalid_option,
+               "from 0 to 383, got 384");
+  CHECK_THROWS(setup.generator->conditions().from_states(std::vector<float>(25)), ErrorCode::invalid_option,
+               "whole vectors of 24");
+}
+
+TEST("an observer stops a batch before any step") {
+  Setup setup = load_model();
+  struct Stopper final : Observer {
+    int asked = 0;
+    bool keep_going() override { return ++asked < 3; }
+  } stopper;
+  const auto images = mixed_images(*setup.generator);
+  CHECK_THROWS(setup.generator->generate({8, 8, 5, 5, SampleMode::multinomial, false}, images, stopper),
+               ErrorCode::aborted, "before step 3 of 5");
+  // And the generator goes on working.
+  Observer quiet;
+  CHECK_EQUAL(setup.generator->generate({8, 8, 2, 2, SampleMode::multinomial, false}, images, quiet).tokens.size(),
+              images.size());
+}
+
+TEST("schedules") {
+  CHECK(linspace(2, 4, 3) == (std::vector<float>{2, 3, 4}));
+  CHECK(linspace(2, 4, 1) == (std::vector<float>{2}));
+  CHECK(noise_levels(4) == (std::vector<float>{1, 0.75f, 0.5f, 0.25f, 0}));
+  Golden golden("loop/io.safetensors");
+  CHECK_BOUND("times", relative_error(noise_levels(8), golden.f32("plain/times")), 1e-6);
+  CHECK_BOUND("guidance", relative_error(linspace(3, 1.5, 8), golden.f32("plain/guidance")), 1e-6);
+}
