@@ -247,7 +247,8 @@ std::unique_ptr<WeightSource> parse_safetensors(std::span<const std::uint8_t> by
 
 std::vector<TensorInfo> list_safetensors(const std::string& path) {
   std::vector<TensorInfo> result;
-  for (const Entry& entry : open_file(path)->header().entries)
+  const auto file = open_file(path);
+  for (const Entry& entry : file->header().entries)
     result.push_back({entry.name, entry.shape, entry.type->type.value_or(DType::u8)});
   return result;
 }

@@ -447,6 +447,7 @@ void Engine::finish(const JobPtr& job) {
   job->result.times.total = milliseconds_since(job->started);
   {
     std::lock_guard lock(mutex_);
+    std::erase(running_, job);
     ++stats_.done;
     stats_.times.queue += job->result.times.queue;
     stats_.times.encode_text += job->result.times.encode_text;
@@ -459,6 +460,7 @@ void Engine::reject(const JobPtr& job, const Error& error) {
   job->answered = true;
   {
     std::lock_guard lock(mutex_);
+    std::erase(running_, job);
     ++(error.code() == ErrorCode::aborted || error.code() == ErrorCode::disposed ? stats_.aborted : stats_.failed);
   }
   job->on_error(error);
