@@ -1,0 +1,86 @@
+#include <algorithm>
+
+#include "operations.h"
+
+using namespace paella;
+using namespace paella::test;
+
+namespace {
+
+double at(const std::vector<float>& x, const Shape& shape, std::int64_t image, std::int64_t row, std::int64_t column,
+          std::int64_t channel, Padding padding) {
+  if (padding == Padding::replicate) {
+    row = std::clamp<std::int64_t>(row, 0, shape[1] - 1);
+    column = std::clamp<std::int64_t>(column, 0, shape[2] - 1);
+  }
+  if (row < 0 || row >= shape[1] || column < 0 || column >= shape[2]) return 0;
+  return x[static_cast<std::size_t>(((image * shape[1] + row) * shape[2] + column) * shape[3] + channel)];
+}
+
+}  // namespace
+
+TEST("depthwise_conv: both paddings, odd sizes, with and without skip") {
+  for (const Variant& variant : variants()) {
+    if (variant.precision != "fp32") continue;  // f32 in all precisions
+    const auto backend = make(variant);
+    double worst = 0;
+    for (const Shape& shape : {Shape{1, 1, 1, 2}, Shape{2, 3, 2, 6}, Shape{4, 5, 7, 34}, Shape{2, 9, 16, 64}})
+      for (const Padding padding : {Padding::zero, Padding::replicate})
+        for (const bool with_skip : {false, true})
+          for (const std::int64_t skip_images : {shape[0], std::int64_t{1}}) {
+            Random random(5);
+            const std::int64_t c = shape[3], inputs = with_skip ? 2 : 1;
+            const Shape skip_shape = shape.with_first(skip_images);
+            const auto x = random.normal(shape.elements()), skip = random.normal(skip_shape.elements());
+            const auto w = random.normal(c * inputs * 9), b = random.normal(c);
+            const auto weight = constant(*backend, w, {c, inputs, 3, 3}, Layout::depthwise);
+            const auto bias = constant(*backend, b, {c}, Layout::vector);
+            const auto found = compute(
+                *backend, {input_f32(shape, x), input_f32(skip_shape, skip)}, shape, [&](Ops& ops, auto in) {
+                  return ops.depthwise_conv(in[0], with_skip ? &in[1] : nullptr, weight, bias, padding);
+                });
+            Doubles expected(found.size());
+            std::size_t i = 0;
+            for (std::int64_t image = 0; image < shape[0]; ++image)
+              for (std::int64_t y = 0; y < shape[1]; ++y)
+                for (std::int64_t column = 0; column < shape[2]; ++column)
+                  for (std::int64_t g = 0; g < c; ++g, ++i) {
+                    expected[i] = b[static_cast<std::size_t>(g)];
+                    for (std::int64_t input = 0; input < inputs; ++input)
+                      for (std::int64_t tap = 0; tap < 9; ++tap) {
+                        // Group g of concat(x, skip) holds channels 2g and 2g + 1 (spec 1.5).
+                        const std::int64_t from = with_skip ? 2 * g + input : g;
+                        const std::int64_t row = y + tap / 3 - 1, at_column = column + tap % 3 - 1;
+                        const double value =
+                            from < c ? at(x, shape, image, row, at_column, from, padding)
+                                     : at(skip, skip_shape, image % skip_images, row, at_column, from - c, padding);
+                        expected[i] += value * w[static_cast<std::size_t>((g * inputs + input) * 9 + tap)];
+                      }
+                  }
+            worst = std::max(worst, error_of(found, expected));
+          }
+    CHECK_BOUND("depthwise_conv, " + variant.text(), worst, 1e-6);
+  }
+}
+
+TEST("depthwise_conv: same bits for any number of threads and images") {
+  const Shape shape{5, 6, 11, 40};
+  Random random(6);
+  const auto x = random.normal(shape.elements()), w = random.normal(40 * 9), b = random.normal(40);
+  const std::int64_t each = shape.elements() / 5;
+  std::vector<float> all;
+  for (const int threads : {1, 2, 3}) {
+    const auto backend = make({.threads = threads});
+    const auto weight = constant(*backend, w, {40, 1, 3, 3}, Layout::depthwise);
+    const auto bias = constant(*backend, b, {40}, Layout::vector);
+    const Body body = [&](Ops& ops, auto in) {
+      return ops.depthwise_conv(in[0], nullptr, weight, bias, Padding::zero);
+    };
+    const auto found = compute(*backend, {input_f32(shape, x)}, shape, body);
+    if (all.empty()) all = found;
+    CHECK(same_bits(found, all));
+    const auto last = compute(*backend, {input_f32(shape.with_first(1), {x.end() - each, x.end()})},
+                              shape.with_first(1), body);
+    CHECK(same_bits(last, {all.end() - each, all.end()}));
+  }
+}

@@ -1,0 +1,253 @@
+// Queue, batches, cancelling and disposing, without Node.
+#include "pipeline/engine.h"
+
+#include <chrono>
+#include <future>
+#include <mutex>
+
+#include "core/error.h"
+#include "cpu/cpu_backend.h"
+#include "golden.h"
+#include "harness.h"
+
+using namespace paella;
+using namespace paella::test;
+
+namespace {
+
+EngineOptions options_for(const std::string& model, std::size_t max_batch = 4) {
+  EngineOptions options;
+  options.model = model;
+  options.make_backend = [] { return cpu::make_backend({.precision = "fp32", .threads = 1}); };
+  options.max_batch = max_batch;
+  options.max_delay_ms = 0;
+  options.max_queue = 8;
+  return options;
+}
+
+struct LoadedEngine {
+  explicit LoadedEngine(EngineOptions options) {
+    std::promise<std::string> loaded;
+    engine = std::make_unique<Engine>(
+        std::move(options),
+        Engine::LoadCallbacks{nullptr, [&](const EngineInfo&) { loaded.set_value(""); },
+                              [&](const Error& error) { loaded.set_value(error.what()); }});
+    failure = loaded.get_future().get();
+  }
+  std::unique_ptr<Engine> engine;
+  std::string failure;
+};
+
+LoadedEngine golden_engine(std::size_t max_batch = 4) {
+  return LoadedEngine(options_for(golden_folder() + "/loop", max_batch));
+}
+
+// What became of a job: "done", or the code of its error.
+struct Outcome {
+  std::promise<std::string> promise;
+  std::future<std::string> future = promise.get_future();
+  GenerateResult result;
+  std::chrono::steady_clock::time_point ended;
+  JobId id = 0;
+};
+
+std::shared_ptr<Outcome> submit(Engine& engine, std::int64_t steps, std::vector<std::uint64_t> seeds = {1},
+                                double priority = 0, double deadline_ms = 0,
+                                std::function<void(const StepEvent&)> on_step = {}) {
+  auto outcome = std::make_shared<Outcome>();
+  GenerateRequest request;
+  request.condition.ids = {100, 101, 1};
+  request.negative.ids = {1};
+  request.shape = {8, 8, steps, steps, SampleMode::multinomial, false};
+  request.guidance_scale = {2, 2};
+  request.temperature = {1, 0.5};
+  request.renoise_steps = steps - 1;
+  request.seeds = std::move(seeds);
+  request.priority = priority;
+  request.deadline_ms = deadline_ms;
+  request.step_events = static_cast<bool>(on_step);
+  request.on_step = std::move(on_step);
+  request.on_done = [outcome](GenerateResult&& result) {
+    outcome->result = std::move(result);
+    outcome->ended = std::chrono::steady_clock::now();
+    outcome->promise.set_value("done");
+  };
+  request.on_error = [outcome](const Error& error) {
+    outcome->ended = std::chrono::steady_clock::now();
+    outcome->promise.set_value(code_name(error.code()));
+  };
+  outcome->id = engine.submit(std::move(request)).id;
+  return outcome;
+}
+
+// Occupies the engine's thread until released.
+class Blocker {
+ public:
+  explicit Blocker(Engine& engine) {
+    std::promise<void> started;
+    auto begun = started.get_future();
+    engine.submit(
+        [this, &started](Generator&) {
+          started.set_value();
+          release_.get_future().wait();
+        },
+        [](const Error&) {});
+    begun.wait();
+  }
+  void release() { release_.set_value(); }
+
+ private:
+  std::promise<void> release_;
+};
+
+}  // namespace
+
+TEST("waiting jobs of one shape run in one batch, with the same tokens as alone") {
+  auto loaded = golden_engine(8);
+  Engine& engine = *loaded.engine;
+  const auto alone = submit(engine, 4, {7});
+  CHECK_EQUAL(alone->future.get(), "done");
+  std::vector<std::shared_ptr<Outcome>> jobs;
+  Blocker blocker(engine);
+  for (std::uint64_t seed = 5; seed < 10; ++seed) jobs.push_back(submit(engine, 4, {seed}));
+  const auto other = submit(engine, 3, {7});
+  blocker.release();
+  for (const auto& job : jobs) CHECK_EQUAL(job->future.get(), "done");
+  CHECK_EQUAL(other->future.get(), "done");
+  for (const auto& job : jobs) CHECK_EQUAL(job->result.batch, std::size_t{5});
+  CHECK(jobs[2]->result.images[0].tokens == alone->result.images[0].tokens);
+  CHECK(jobs[2]->result.images[0].pixels == alone->result.images[0].pixels);
+  const EngineStats stats = engine.stats();
+  CHECK_EQUAL(stats.batch_sizes.at(5), std::uint64_t{1});
+  CHECK_EQUAL(stats.images, std::uint64_t{7});
+}
+
+TEST("a job of more images than a batch holds is split, and another job is not starved by it") {
+  auto loaded = golden_engine(2);
+  Engine& engine = *loaded.engine;
+  const auto large = submit(engine, 3, {1, 2, 3, 4, 5});
+  const auto small = submit(engine, 4, {3});
+  CHECK_EQUAL(large->future.get(), "done");
+  CHECK_EQUAL(small->future.get(), "done");
+  CHECK_EQUAL(large->result.images.size(), std::size_t{5});
+  const auto third = submit(engine, 3, {3});
+  CHECK_EQUAL(third->future.get(), "done");
+  CHECK(third->result.images[0].tokens == large->result.images[2].tokens);
+  CHECK_EQUAL(large->result.images[4].seed, std::uint64_t{5});
+}
+
+TEST("higher priority goes first, equal priority in order of arrival") {
+  auto loaded = golden_engine(1);
+  Engine& engine = *loaded.engine;
+  Blocker blocker(engine);
+  const auto low = submit(engine, 1, {1}, -1), first = submit(engine, 1, {2}), second = submit(engine, 1, {3}),
+             high = submit(engine, 1, {4}, 5);
+  blocker.release();
+  for (const auto& job : {low, first, second, high}) CHECK_EQUAL(job->future.get(), "done");
+  CHECK(high->ended < first->ended && first->ended < second->ended && second->ended < low->ended);
+}
+
+TEST("the queue is bounded, deadlines are kept") {
+  auto loaded = golden_engine(1);
+  Engine& engine = *loaded.engine;
+  Blocker blocker(engine);
+  const auto late = submit(engine, 1, {1}, 0, 5);
+  std::vector<std::shared_ptr<Outcome>> jobs;
+  for (std::uint64_t i = 0; i < 7; ++i) jobs.push_back(submit(engine, 1, {i}));
+  CHECK_THROWS(submit(engine, 1, {9}), ErrorCode::queue_full, "at most 8 waiting jobs");
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  blocker.release();
+  CHECK_EQUAL(late->future.get(), "ERR_DEADLINE");
+  for (const auto& job : jobs) CHECK_EQUAL(job->future.get(), "done");
+}
+
+TEST("jobs are cancelled in the queue, while running, and alone in a shared batch") {
+  auto loaded = golden_engine(4);
+  Engine& engine = *loaded.engine;
+  {
+    Blocker blocker(engine);
+    const auto waiting = submit(engine, 1);
+    engine.cancel(waiting->id);
+    CHECK(waiting->future.wait_for(std::chrono::seconds(0)) == std::future_status::ready);
+    CHECK_EQUAL(waiting->future.get(), "ERR_ABORTED");
+    blocker.release();
+  }
+  {
+    std::promise<void> begun;
+    bool told = false;
+    const auto running = submit(engine, 1000, {1}, 0, 0, [&](const StepEvent&) {
+      if (!told) begun.set_value();
+      told = true;
+    });
+    begun.get_future().wait();
+    engine.cancel(running->id);
+    CHECK_EQUAL(running->future.get(), "ERR_ABORTED");
+  }
+  {
+    Blocker blocker(engine);
+    std::promise<void> begun;
+    bool told = false;
+    const auto stays = submit(engine, 60, {1}, 0, 0, [&](const StepEvent&) {
+      if (!told) begun.set_value();
+      told = true;
+    });
+    const auto leaves = submit(engine, 60, {2});
+    blocker.release();
+    begun.get_future().wait();
+    engine.cancel(leaves->id);
+    CHECK_EQUAL(leaves->future.get(), "ERR_ABORTED");
+    CHECK_EQUAL(stays->future.get(), "done");
+  }
+  engine.cancel(123456);  // nobody
+  CHECK_EQUAL(submit(engine, 2)->future.get(), "done");
+}
+
+TEST("dispose finishes or aborts, then refuses") {
+  {
+    auto loaded = golden_engine();
+    const auto job = submit(*loaded.engine, 5);
+    std::promise<void> stopped;
+    loaded.engine->dispose(false, [&] { stopped.set_value(); });
+    CHECK_THROWS(submit(*loaded.engine, 1), ErrorCode::disposed, "disposed");
+    stopped.get_future().wait();
+    CHECK_EQUAL(job->future.get(), "done");
+    CHECK_EQUAL(loaded.engine->stats().memory.weights, std::size_t{0});
+    bool called = false;
+    loaded.engine->dispose(true, [&] { called = true; });
+    CHECK(called);
+  }
+  {
+    auto loaded = golden_engine();
+    const auto running = submit(*loaded.engine, 1000), waiting = submit(*loaded.engine, 999);
+    std::promise<void> stopped;
+    loaded.engine->dispose(true, [&] { stopped.set_value(); });
+    stopped.get_future().wait();
+    CHECK_EQUAL(running->future.get(), "ERR_DISPOSED");
+    CHECK_EQUAL(waiting->future.get(), "ERR_DISPOSED");
+  }
+}
+
+TEST("engines end at any moment") {
+  for (int round = 0; round < 20; ++round) {
+    auto loaded = golden_engine();
+    const auto job = submit(*loaded.engine, 1000);
+    std::this_thread::sleep_for(std::chrono::microseconds(300 * round));
+    loaded.engine.reset();
+    CHECK_EQUAL(job->future.get(), "ERR_DISPOSED");
+  }
+}
+
+TEST("a model that cannot be loaded is refused with its reason") {
+  CHECK(LoadedEngine(options_for("/nowhere")).failure.find("expected a folder with model_index.json") != std::string::npos);
+  CHECK(LoadedEngine(options_for("random:nothing")).failure.find("random:<configuration> with one of paella-v3") !=
+        std::string::npos);
+}
+
+TEST("two engines at once do not disturb each other") {
+  auto first = golden_engine(), second = golden_engine();
+  std::vector<std::shared_ptr<Outcome>> jobs;
+  for (std::uint64_t i = 0; i < 6; ++i) jobs.push_back(submit(i % 2 == 0 ? *first.engine : *second.engine, 5, {i / 2}));
+  for (const auto& job : jobs) CHECK_EQUAL(job->future.get(), "done");
+  for (std::size_t i = 0; i < 6; i += 2)
+    CHECK(jobs[i]->result.images[0].tokens == jobs[i + 1]->result.images[0].tokens);
+}

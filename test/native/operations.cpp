@@ -1,0 +1,102 @@
+#include "operations.h"
+
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+
+#include "core/error.h"
+#include "cpu/cpu_backend.h"
+
+namespace paella::test {
+
+std::string Variant::text() const {
+  return concat(precision, isa.empty() ? "" : "/" + isa, ", ", threads, " threads", fused ? "" : ", plain");
+}
+
+std::unique_ptr<Backend> make(const Variant& variant) {
+  if (!variant.isa.empty()) setenv("PAELLA_CPU_ISA", variant.isa.c_str(), 1);
+  auto backend = cpu::make_backend(
+      {.precision = variant.precision, .threads = variant.threads, .fused = variant.fused});
+  if (!variant.isa.empty()) unsetenv("PAELLA_CPU_ISA");
+  return backend;
+}
+
+std::vector<std::string> instruction_sets() {
+  std::vector<std::string> found;
+  for (const char* isa : {"baseline", "avx2", "avx512", "avx512_bf16"}) {
+    try {
+      make({.isa = isa});
+      found.emplace_back(isa);
+    } catch (const Error&) {  // not on this machine
+      unsetenv("PAELLA_CPU_ISA");
+    }
+  }
+  return found;
+}
+
+std::vector<std::string> precisions() { return cpu::describe().precisions; }
+
+std::vector<Variant> variants() {
+  std::vector<Variant> all;
+  for (const std::string& precision : precisions())
+    for (const std::string& isa : instruction_sets()) all.push_back({.precision = precision, .isa = isa});
+  return all;
+}
+
+double bound_for(const Backend& backend, double fp32, double bf16) {
+  return backend.operand_type() == DType::bf16 ? bf16 : fp32;
+}
+
+std::vector<float> Random::normal(std::int64_t count, float scale) {
+  std::normal_distribution<float> distribution(0, scale);
+  std::vector<float> values(static_cast<std::size_t>(count));
+  for (float& value : values) value = distribution(engine_);
+  return values;
+}
+
+std::vector<float> Random::uniform(std::int64_t count, float low, float high) {
+  std::uniform_real_distribution<float> distribution(low, high);
+  std::vector<float> values(static_cast<std::size_t>(count));
+  for (float& value : values) value = distribution(engine_);
+  return values;
+}
+
+std::vector<std::int32_t> Random::integers(std::int64_t count, std::int32_t below) {
+  std::uniform_int_distribution<std::int32_t> distribution(0, below - 1);
+  std::vector<std::int32_t> values(static_cast<std::size_t>(count));
+  for (std::int32_t& value : values) value = distribution(engine_);
+  return values;
+}
+
+ConstantPtr constant(Backend& backend, const std::vector<float>& values, const Shape& shape, Layout layout) {
+  expect(static_cast<std::int64_t>(values.size()) == shape.elements(), "constant: ", values.size(), " values for ",
+         shape.text());
+  return backend.constant({"test", shape, DType::f32, values.data()}, layout);
+}
+
+std::vector<float> compute(Backend& backend, const std::vector<Input>& inputs, const Shape& out, const Body& body) {
+  const auto network = std::make_shared<Lambda>([&](Ops& ops, std::span<const Tensor> in, std::span<const Tensor> to) {
+    ops.copy(body(ops, in), to[0]);
+  });
+  return as<float>(run(backend, network, inputs, {{out, DType::f32}})[0]);
+}
+
+Tensor as_operand(Ops& ops, const Tensor& x) { return ops.convert(x, ops.operand_type()); }
+
+Doubles doubles(const std::vector<float>& values) { return {values.begin(), values.end()}; }
+
+double error_of(const std::vector<float>& found, const Doubles& expected) {
+  expect(found.size() == expected.size(), "expected ", expected.size(), " values, got ", found.size());
+  double difference = 0, norm = 0;
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    difference += (found[i] - expected[i]) * (found[i] - expected[i]);
+    norm += expected[i] * expected[i];
+  }
+  return std::sqrt(difference / std::max(norm, 1e-30));
+}
+
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
+}
+
+}  // namespace paella::test
