@@ -77,6 +77,7 @@ void CpuOps::res_block_tail(const Tensor& residual, const Tensor& operand, const
       for (std::int64_t i = 0; i < count; ++i)
         grn_apply(context_, hidden.slice(first + i * pixels, stretch).data, hidden.dtype, stretch, hidden_channels,
                   factors.as<float>() + (image + i) * hidden_channels);
+      context_.check_interrupt();
       context_.products->run(hidden.slice(first, 1).data, hidden.dtype, stretch * count, cpu(*weights.contract.weight),
                              epilogue, sum_rows.slice(first, 1).data, DType::f32);
     }

@@ -125,6 +125,7 @@ class EagerNetwork final : public Network {
 class CpuBackend final : public Backend {
  public:
   explicit CpuBackend(const Options& options) : isa_(choose_isa()) {
+    context_.owner = this;
     context_.operand = operand_for(options.precision);
     context_.threads = threads_for(options.threads);
     context_.fused = options.fused;

@@ -3,6 +3,8 @@
 
 #include <memory>
 
+#include "core/backend.h"
+#include "core/error.h"
 #include "core/ops.h"
 #include "cpu/kernels/kernels.h"
 #include "cpu/parallel.h"
@@ -18,6 +20,12 @@ struct Context {
   const Kernels* kernels = nullptr;
   std::shared_ptr<Account> account;
   std::unique_ptr<Products> products;
+
+  const Backend* owner = nullptr;
+  // Called before every product: a network that nobody waits for any more ends here, not after seconds.
+  void check_interrupt() const {
+    if (owner->interrupted()) fail(ErrorCode::aborted, "interrupted");
+  }
 
   // Working memory of one operation or of the sampler: overwritten by the next. Grows as needed.
   void* scratch(std::size_t bytes) {

@@ -22,12 +22,14 @@ std::uint8_t* at(const Tensor& tensor, std::int64_t element) {
 void CpuOps::do_linear(const Tensor& x, const Linear& weights, Activation activation, const Tensor& out) {
   Epilogue epilogue{.activation = activation};
   if (weights.bias) epilogue.bias = cpu(*weights.bias).as<float>();
+  context_.check_interrupt();
   context_.products->run(x.data, x.dtype, x.shape.rows(), cpu(*weights.weight), epilogue, out.data, out.dtype);
 }
 
 void CpuOps::do_linear_add(const Tensor& residual, const Tensor& x, const Linear& weights) {
   Epilogue epilogue{.accumulate = true};
   if (weights.bias) epilogue.bias = cpu(*weights.bias).as<float>();
+  context_.check_interrupt();
   context_.products->run(x.data, x.dtype, x.shape.rows(), cpu(*weights.weight), epilogue, residual.data, DType::f32);
 }
 
