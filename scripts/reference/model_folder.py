@@ -50,7 +50,9 @@ def save_component(folder: Path, name: str, module: nn.Module, dtype: torch.dtyp
         k: (v.detach().to(dtype) if v.is_floating_point() else v.detach()).contiguous().cpu()
         for k, v in module.state_dict().items()
     }
-    save_file(state, folder / name / "model.safetensors")
+    path = folder / name / "model.safetensors"
+    save_file(state, path)
+    path.chmod(0o644)  # some versions of safetensors write files that only the owner may read
 
 
 def save_model(

@@ -18,7 +18,7 @@ namespace paella::test {
 // How a backend is made. isa: a value of PAELLA_CPU_ISA; empty: the best one.
 struct Variant {
   std::string precision = "fp32";
-  std::string isa;
+  std::string isa = {};
   int threads = 2;
   bool fused = true;
   std::string text() const;

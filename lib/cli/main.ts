@@ -1,0 +1,83 @@
+#!/usr/bin/env node
+/** The command line: `paella [generate] <prompt…>`, `paella doctor`, … Each command is loaded when it runs. */
+import yargs, { type Argv } from 'yargs';
+import { packageVersion } from '../package-root.cjs';
+import {
+  benchOptions,
+  decodeOptions,
+  doctorOptions,
+  encodeOptions,
+  generateOptions,
+  inspectOptions,
+} from './options.js';
+import { type Arguments, type Command, runCommand, wrongUsage } from './run.js';
+
+function command(name: string, load: () => Promise<Command>) {
+  return (args: unknown) => runCommand(name, args as Arguments, load);
+}
+
+function describe(parser: Argv): Argv {
+  return parser
+    .command(
+      ['$0 [prompt..]', 'generate [prompt..]'],
+      'draw images and write them to files',
+      generateOptions,
+      command('generate', async () => (await import('./commands/generate.js')).run),
+    )
+    .command(
+      'doctor',
+      'show what is available on this machine, and why not the rest',
+      doctorOptions,
+      command('doctor', async () => (await import('./commands/doctor.js')).run),
+    )
+    .command(
+      'inspect <what>',
+      'show the parameters in an image, or the networks, sizes and memory of a model',
+      inspectOptions,
+      command('inspect', async () => (await import('./commands/inspect.js')).run),
+    )
+    .command(
+      'encode <image>',
+      'turn an image into tokens (JSON)',
+      encodeOptions,
+      command('encode', async () => (await import('./commands/encode.js')).run),
+    )
+    .command(
+      'decode <tokens>',
+      'turn tokens (JSON) into an image',
+      decodeOptions,
+      command('decode', async () => (await import('./commands/decode.js')).run),
+    )
+    .command(
+      'bench',
+      'measure generation; options that take lists give a run for each combination',
+      benchOptions,
+      command('bench', async () => (await import('./commands/bench.js')).run),
+    );
+}
+
+const parser = describe(yargs(process.argv.slice(2)));
+
+/** Long names of the options of the command that is running. The method is missing in the type declarations. */
+function knownOptions(): string[] {
+  const { key } = (parser as Argv & { getOptions(): { key: Record<string, unknown> } }).getOptions();
+  return Object.keys(key).filter((name) => name.length > 1);
+}
+
+await parser
+  .scriptName('paella')
+  .usage('paella [generate] <prompt…> [options]')
+  .version(packageVersion)
+  .help()
+  .alias('help', 'h')
+  .strict()
+  .locale('en')
+  .wrap(Math.min(120, process.stdout.columns ?? 100))
+  // 'a red circle' is a prompt, not a mistyped command; numbers stay what was typed until an option asks for one.
+  .parserConfiguration({
+    'parse-positional-numbers': false,
+    'parse-numbers': false,
+    'greedy-arrays': false,
+  })
+  .fail((message, error) => wrongUsage(message, error, knownOptions()))
+  .parseAsync();

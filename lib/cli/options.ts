@@ -1,0 +1,105 @@
+/**
+ * The options of each command. All values are read as text; numbers are recognised afterwards (`values.ts`), so that
+ * the library's own checks see, and name, exactly what was typed.
+ */
+import type { Argv, Options } from 'yargs';
+
+const text = (describe: string, extra: Options = {}): Options => ({
+  type: 'string',
+  requiresArg: true,
+  describe,
+  ...extra,
+});
+const flag = (describe: string): Options => ({ type: 'boolean', describe });
+
+const json = { json: flag('print one JSON document on stdout and nothing else') };
+
+const load: Record<string, Options> = {
+  model: text("a model's name or folder, or random:<configuration>", { alias: 'm', defaultDescription: 'tiny' }),
+  backend: text('auto, tensorrt, cuda or cpu', { defaultDescription: 'auto' }),
+  device: text('number of the GPU', { defaultDescription: '0' }),
+  precision: text('auto, fp32, bf16, fp16, fp8 or int8', { defaultDescription: 'auto' }),
+  threads: text('threads of the CPU backend', { defaultDescription: 'all cores' }),
+  'max-batch': text('most images in one batch', { defaultDescription: '8' }),
+  memory: text('what stays loaded: resident, balanced or low', { defaultDescription: 'resident' }),
+};
+
+const image: Record<string, Options> = {
+  output: text('file or folder to write to', { alias: 'o' }),
+  format: text('png, jpeg, webp or avif', { defaultDescription: 'from the file name, else png' }),
+  quality: text('of JPEG, WebP and AVIF, 1 to 100'),
+  metadata: { type: 'boolean', default: true, describe: 'store the parameters in the file (--no-metadata: not)' },
+};
+
+const sampling: Record<string, Options> = {
+  'negative-prompt': text('what to lead away from'),
+  width: text('pixels', { alias: 'W' }),
+  height: text('pixels', { alias: 'H' }),
+  steps: text('passes through the network'),
+  'renoise-steps': text('steps after which part of the tokens is made noise again'),
+  'conditional-steps': text('guided steps; the rest run without guidance'),
+  'guidance-scale': text('how strongly to follow the prompt: a number, or first,last', { alias: 'g' }),
+  temperature: text('of the draw: a number, or first,last', { alias: 't' }),
+  sampler: text('multinomial or argmax'),
+  'typical-mass': text('typical filtering, 0 (off) to 1'),
+  seed: text('seed of the first image', { alias: 's', defaultDescription: 'random' }),
+  count: text('number of images', { alias: 'n', defaultDescription: '1' }),
+};
+
+export function generateOptions(parser: Argv): Argv {
+  return parser
+    .positional('prompt', { type: 'string', array: true, describe: 'what to draw' })
+    .options(sampling)
+    .options(image)
+    .options({ preview: text('write a preview file after every n-th step') })
+    .options(load)
+    .options(json)
+    .example('paella "a red circle above a blue square" --seed 7 -o circle.png', '')
+    .example('paella generate a green triangle -n 4 -o pictures/', '');
+}
+
+export function doctorOptions(parser: Argv): Argv {
+  return parser.options({ backend: text('exit with 1 unless this backend is available') }).options(json);
+}
+
+export function inspectOptions(parser: Argv): Argv {
+  return parser.positional('what', { type: 'string', describe: 'an image, or a model' }).options(json);
+}
+
+export function encodeOptions(parser: Argv): Argv {
+  return parser
+    .positional('image', { type: 'string', describe: 'PNG, JPEG, WebP, AVIF, …' })
+    .options({ output: text('JSON file to write', { alias: 'o', defaultDescription: 'stdout' }) })
+    .options(load)
+    .options(json);
+}
+
+export function decodeOptions(parser: Argv): Argv {
+  return parser
+    .positional('tokens', { type: 'string', describe: 'a file written by `paella encode`, or - for stdin' })
+    .options(image)
+    .options(load)
+    .options(json);
+}
+
+export function benchOptions(parser: Argv): Argv {
+  const list = (what: string) => `${what}; a comma-separated list gives one run for each`;
+  return parser
+    .options({
+      ...load,
+      backend: text(list('backend')),
+      precision: text(list('precision')),
+      threads: text(list('threads')),
+      width: text(list('pixels')),
+      height: text('pixels; default: as width, in each run'),
+      steps: text(list('steps')),
+      count: text(list('images per call')),
+      'guidance-scale': text(list('guidance')),
+      prompt: text('what to draw', { default: 'a red circle above a blue square' }),
+      repeat: text('measured runs', { default: '10' }),
+      warmup: text('runs before, not counted; the first of all is reported as `first`', { default: '2' }),
+      format: text('md, json, jsonl or csv', { default: 'md', choices: ['md', 'json', 'jsonl', 'csv'] }),
+      output: text('file to write', { alias: 'o', defaultDescription: 'stdout' }),
+    })
+    .options({ json: flag('the same as --format json') });
+}

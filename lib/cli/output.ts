@@ -1,0 +1,87 @@
+/** Where images go. */
+import { existsSync, statSync } from 'node:fs';
+import path from 'node:path';
+import { PaellaError } from '../errors.js';
+import { formatOfPath, type ImageFormat, imageFormats } from '../images/generated-image.js';
+import { invalidOption } from '../options/validate.js';
+
+const extensionOf: Record<ImageFormat, string> = { png: '.png', jpeg: '.jpg', webp: '.webp', avif: '.avif' };
+
+/**
+ * - nothing given: the current folder; a folder: that folder; the name is made of the prompt and the seed, and an
+ *   existing file is never replaced (`-2`, `-3`, … are added);
+ * - a file: that file, replaced if it exists; several images get their seed added to the name.
+ */
+export class OutputPlan {
+  readonly format: ImageFormat;
+  readonly #folder: string;
+  /** Undefined: names are made. */
+  readonly #file: string | undefined;
+
+  /** Throws `ERR_INVALID_OPTION` and `ERR_IO` before any work is done. */
+  constructor(output: unknown, format: unknown) {
+    const wanted = format === undefined ? undefined : checkFormat(format);
+    const given = typeof output === 'string' && output !== '' ? output : undefined;
+    if (given === undefined || /[\\/]$/.test(given) || isFolder(given)) {
+      this.#folder = given ?? '.';
+      this.format = wanted ?? 'png';
+    } else {
+      this.#file = given;
+      this.#folder = path.dirname(given);
+      this.format = formatOfFile(given);
+      if (wanted !== undefined && wanted !== this.format) {
+        throw invalidOption('format', `${this.format}, as the file name says, or nothing`, wanted);
+      }
+    }
+    if (!isFolder(this.#folder)) {
+      throw new PaellaError('ERR_IO', `${given ?? this.#folder}: cannot be written: no such folder`, {
+        remedy: 'create the folder first',
+      });
+    }
+  }
+
+  pathFor({ prompt, seed, count }: { prompt: string; seed: number; count: number }): string {
+    const extension = extensionOf[this.format];
+    if (this.#file !== undefined) {
+      if (count === 1) return this.#file;
+      const own = path.extname(this.#file);
+      return `${this.#file.slice(0, -own.length)}-${seed}${own}`;
+    }
+    const stem = path.join(this.#folder, `${slug(prompt)}-${seed}`);
+    for (let i = 1; ; i++) {
+      const file = `${stem}${i === 1 ? '' : `-${i}`}${extension}`;
+      if (!existsSync(file)) return file;
+    }
+  }
+}
+
+function formatOfFile(file: string): ImageFormat {
+  try {
+    return formatOfPath(file);
+  } catch {
+    throw invalidOption(
+      'output',
+      'an existing folder, or a file name ending in .png, .jpg, .jpeg, .webp or .avif',
+      file,
+    );
+  }
+}
+
+function checkFormat(format: unknown): ImageFormat {
+  const known = imageFormats.find((name) => name === format || (format === 'jpg' && name === 'jpeg'));
+  if (!known) throw invalidOption('format', `one of ${imageFormats.join(', ')}`, format);
+  return known;
+}
+
+function isFolder(name: string): boolean {
+  return statSync(name, { throwIfNoEntry: false })?.isDirectory() === true;
+}
+
+/** 'A red circle, above…' → 'a-red-circle-above' */
+function slug(prompt: string): string {
+  const words = prompt
+    .normalize('NFKD')
+    .toLowerCase()
+    .match(/[\p{L}\p{N}]+/gu);
+  return (words ?? ['image']).join('-').slice(0, 60).replace(/-+$/, '');
+}

@@ -1,0 +1,33 @@
+/** From what was typed to option values. */
+import type { Arguments } from './run.js';
+
+/** '12' → 12, '1,2' → [1, 2], anything else as it is: the library's check then names it. */
+export function value(text: unknown): unknown {
+  if (typeof text !== 'string') return text;
+  if (/^-?\d+(\.\d+)?,-?\d+(\.\d+)?$/.test(text)) return text.split(',').map(Number);
+  return /^-?\d+(\.\d+)?(e-?\d+)?$/i.test(text) ? Number(text) : text;
+}
+
+/** 'guidanceScale' → 'guidance-scale' */
+export function kebab(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
+/** Those of the named options that were given, with numbers recognised, except where `texts` says that text is meant. */
+export function pick(
+  args: Arguments,
+  names: readonly string[],
+  texts: readonly string[] = [],
+): Record<string, unknown> {
+  const out: Record<string, unknown> = {};
+  for (const name of names) {
+    if (args[name] !== undefined) out[name] = texts.includes(name) ? args[name] : value(args[name]);
+  }
+  return out;
+}
+
+const loadNames = ['model', 'backend', 'device', 'precision', 'threads', 'maxBatch', 'memory'];
+
+export function loadValues(args: Arguments): Record<string, unknown> {
+  return pick(args, loadNames, ['model', 'backend', 'precision', 'memory']);
+}

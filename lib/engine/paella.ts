@@ -1,0 +1,300 @@
+/** The engine: one loaded model on one backend. */
+import { fromNative, PaellaError } from '../errors.js';
+import { GeneratedImage } from '../images/generated-image.js';
+import { cropToMultiple, type ImageInput, readPixels } from '../images/input.js';
+import { metadataOf } from '../images/metadata.js';
+import type { NativeEngine, NativeEvent, NativeGenerateResult, NativeJob } from '../native/contract.js';
+import { loadNative } from '../native/loader.js';
+import {
+  type GenerateOptions,
+  isTokenGrid,
+  parametersOf,
+  type ResolvedGenerateOptions,
+  resolveGenerateOptions,
+} from '../options/generate-options.js';
+import {
+  type LoadOptions,
+  type Logger,
+  type ResolvedLoadOptions,
+  resolveLoadOptions,
+} from '../options/load-options.js';
+import { invalidOption } from '../options/validate.js';
+import { MAX_PROMPT_TOKENS, tokenize } from '../text/byt5-tokenizer.js';
+import { chooseBackend } from './backends.js';
+import { modelInfoOf, noTimings, statsOf } from './describe.js';
+import { runJob } from './jobs.js';
+import { resolveModel } from './model-folder.js';
+import { type PredictInput, predictRequest } from './predict.js';
+import { eventOf, requestOf, stepOf } from './request.js';
+import { EventQueue, type GenerateEvent } from './stream.js';
+import type { Condition, EngineStats, EngineWarning, ModelInfo, TokenGrid } from './types.js';
+
+type WarningListener = (warning: EngineWarning) => void;
+
+/**
+ * Concurrent calls are welcome: those of equal size and steps share batches, the others wait their turn. Every call
+ * may reject with `ERR_DISPOSED`, `ERR_OUT_OF_MEMORY`, `ERR_NUMERIC`, and what its own comment names.
+ */
+export class Paella implements AsyncDisposable {
+  /** What is loaded. */
+  readonly model: ModelInfo;
+  /** 'cpu', 'cuda' or 'tensorrt'. */
+  readonly backend: string;
+  /** The processor's or GPU's name. */
+  readonly device: string;
+  /** What the matrix products compute in. */
+  readonly precision: string;
+
+  readonly #native: NativeEngine;
+  readonly #logger: Logger | undefined;
+  readonly #listeners = new Set<WarningListener>();
+  /** Warnings that came before anybody could listen. */
+  #unheard: EngineWarning[];
+  #disposed: Promise<void> | undefined;
+  #tokenizeMs = 0;
+
+  private constructor(native: NativeEngine, logger: Logger | undefined, warnings: EngineWarning[]) {
+    this.#native = native;
+    this.#logger = logger;
+    this.#unheard = warnings;
+    this.model = modelInfoOf(native.info);
+    this.backend = native.info.backend;
+    this.device = native.info.device;
+    this.precision = native.info.precision;
+  }
+
+  /**
+   * Loads a model. Rejects with `ERR_INVALID_OPTION`, `ERR_MODEL_NOT_FOUND`, `ERR_MODEL_FORMAT`,
+   * `ERR_BACKEND_UNAVAILABLE`, `ERR_OUT_OF_MEMORY`, `ERR_ADDON`, or `signal.reason`.
+   */
+  static async load(options: LoadOptions = {}): Promise<Paella> {
+    const resolved = resolveLoadOptions(options);
+    resolved.signal?.throwIfAborted();
+    const model = resolveModel(resolved.model);
+    const { backend, warnings } = await chooseBackend(resolved);
+    const { signal, onProgress, logger, ...plain } = resolved satisfies ResolvedLoadOptions;
+    const native = await runJob(() => loadNative().load({ ...plain, model, backend }, onProgress ?? null), signal);
+    const engine = new Paella(native, logger, []);
+    for (const warning of warnings) engine.#warn(warning);
+    return engine;
+  }
+
+  /**
+   * Draws images. Rejects with `ERR_INVALID_OPTION`, `ERR_QUEUE_FULL`, `ERR_DEADLINE`, or `signal.reason`.
+   * @returns `count` images, in the order of their seeds
+   */
+  async generate(options: GenerateOptions | string): Promise<GeneratedImage[]> {
+    return this.#start({ ...this.#resolve(options), previewEvery: 0 }).images;
+  }
+
+  /**
+   * Draws images and tells about it: the place in the queue, each step, previews (`previewEvery`), the images.
+   * Starts with the first `next()`; leaving the loop aborts the job. Rejects like `generate()`.
+   */
+  async *stream(options: GenerateOptions | string): AsyncGenerator<GenerateEvent, void, undefined> {
+    const events = new EventQueue<GenerateEvent>();
+    const job = this.#start(this.#resolve(options), (event) => events.push(event));
+    const end = job.images.then(
+      (images) => {
+        for (const [index, image] of images.entries()) events.push({ type: 'image', index, image });
+        events.close();
+      },
+      (error: unknown) => events.fail(error),
+    );
+    try {
+      yield* events;
+    } finally {
+      job.cancel();
+      await end;
+    }
+  }
+
+  /** Encodes a prompt, for `generate({ condition })` and `predict()`. Rejects with `ERR_INVALID_OPTION`. */
+  async encodeText(prompt: string): Promise<Condition> {
+    if (typeof prompt !== 'string') throw invalidOption('prompt', 'a string', prompt);
+    this.#checkAlive();
+    const states = await runJob(() => this.#native.encodeText(this.#tokenize(prompt, 'prompt')));
+    return { states, length: states.length / this.model.conditionWidth, width: this.model.conditionWidth, prompt };
+  }
+
+  /**
+   * One pass of the network, without guidance. Rejects with `ERR_INVALID_OPTION`.
+   * @returns logits [batch, height, width, vocabularySize]
+   */
+  async predict(input: PredictInput): Promise<Float32Array> {
+    this.#checkAlive();
+    const request = predictRequest(input, this.model);
+    return runJob(() => this.#native.predict(request));
+  }
+
+  /**
+   * Image → tokens. Sides that are no multiples of `model.pixelsPerToken` are cropped, the same on both ends.
+   * Rejects with `ERR_INVALID_OPTION`, `ERR_IO`.
+   */
+  async encodeImage(image: ImageInput): Promise<TokenGrid> {
+    this.#checkAlive();
+    const { pixelsPerToken: multiple, maxSize } = this.model;
+    const { data, width, height } = cropToMultiple(await readPixels(image), multiple);
+    if (width > maxSize || height > maxSize) {
+      throw invalidOption(
+        'image',
+        `at most ${maxSize}×${maxSize} pixels`,
+        `${width}×${height}`,
+        'make it smaller first',
+      );
+    }
+    const tokens = await runJob(() => this.#native.encodeImage(data, width, height));
+    return { tokens, width: width / multiple, height: height / multiple };
+  }
+
+  /** Tokens → image. Rejects with `ERR_INVALID_OPTION`. */
+  async decodeTokens(grid: TokenGrid): Promise<GeneratedImage> {
+    this.#checkAlive();
+    const { vocabularySize, pixelsPerToken, maxSize } = this.model;
+    if (!isTokenGrid(grid, vocabularySize)) {
+      throw invalidOption(
+        'grid',
+        `{ tokens: Int32Array(width × height) of ids below ${vocabularySize}, width, height }`,
+        grid,
+      );
+    }
+    const { tokens, width, height } = grid;
+    const most = Math.floor(maxSize / pixelsPerToken);
+    if (width > most || height > most)
+      throw invalidOption('grid', `at most ${most}×${most} tokens`, `${width}×${height}`);
+    const start = performance.now();
+    const data = await runJob(() => this.#native.decodeTokens(tokens, width, height));
+    const decode = performance.now() - start;
+    return this.#image({
+      width: width * pixelsPerToken,
+      height: height * pixelsPerToken,
+      data,
+      tokens: { tokens: tokens.slice(), width, height },
+      seed: 0,
+      parameters: {},
+      timings: { ...noTimings, decode, total: decode },
+    });
+  }
+
+  /** Counters since loading, and memory now. */
+  stats(): EngineStats {
+    return statsOf(this.#native.stats(), this.#tokenizeMs);
+  }
+
+  /** Calls the listener for every warning; those from loading reach the first listener. */
+  on(event: 'warning', listener: (warning: EngineWarning) => void): this {
+    if (event !== 'warning') throw invalidOption('event', "'warning'", event);
+    this.#listeners.add(listener);
+    const unheard = this.#unheard;
+    this.#unheard = [];
+    for (const warning of unheard) queueMicrotask(() => listener(warning));
+    return this;
+  }
+
+  off(event: 'warning', listener: (warning: EngineWarning) => void): this {
+    if (event === 'warning') this.#listeners.delete(listener);
+    return this;
+  }
+
+  /**
+   * Frees everything. What runs or waits is finished first, or aborted with `{ abort: true }` (those calls then
+   * reject with `ERR_DISPOSED`). Later calls reject with `ERR_DISPOSED`; disposing twice is no error.
+   */
+  async dispose(options: { abort?: boolean | undefined } = {}): Promise<void> {
+    this.#disposed ??= this.#native.dispose(options.abort === true);
+    // An impatient second call still reaches the native side, which then stops what the first one waits for.
+    if (options.abort === true) await this.#native.dispose(true).catch(() => undefined);
+    await this.#disposed.catch((error: unknown) => {
+      throw fromNative(error);
+    });
+  }
+
+  /** Aborts what is still running: nobody can be waiting for it when a block is left. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose({ abort: true });
+  }
+
+  #checkAlive(): void {
+    if (this.#disposed)
+      throw new PaellaError('ERR_DISPOSED', 'this engine was disposed of', { remedy: 'load a new one' });
+  }
+
+  #resolve(options: GenerateOptions | string): ResolvedGenerateOptions {
+    this.#checkAlive();
+    return resolveGenerateOptions(options, this.model);
+  }
+
+  /** Without `emit`, only what `onStep` needs is sent across. */
+  #start(options: ResolvedGenerateOptions, emit?: (event: GenerateEvent) => void) {
+    let job: NativeJob<NativeGenerateResult> | undefined;
+    let thrown: { error: unknown } | undefined;
+    const onEvent = (event: NativeEvent) => {
+      try {
+        if (event.type === 'step') options.onStep?.(stepOf(event));
+        emit?.(eventOf(event, options));
+      } catch (error) {
+        // A callback of the user's threw: that ends the job, and is what the call rejects with.
+        thrown ??= { error };
+        job?.cancel();
+      }
+    };
+    const run = async () => {
+      const start = performance.now();
+      const condition = options.condition
+        ? { states: options.condition.states }
+        : { ids: this.#tokenize(options.prompt ?? '', 'prompt') };
+      const negative = { ids: this.#tokenize(options.negativePrompt, 'negativePrompt') };
+      const tokenize = performance.now() - start;
+      const listens = emit !== undefined || options.onStep !== undefined;
+      const request = requestOf(options, condition, negative, this.model.pixelsPerToken, listens);
+      try {
+        const result = await runJob(() => {
+          job = this.#native.generate(request, listens ? onEvent : null);
+          return job;
+        }, options.signal);
+        if (thrown) throw thrown.error;
+        this.#tokenizeMs += tokenize;
+        return this.#imagesOf(result, options, tokenize);
+      } catch (error) {
+        throw thrown ? thrown.error : error;
+      }
+    };
+    return { images: run(), cancel: () => job?.cancel() };
+  }
+
+  #imagesOf(result: NativeGenerateResult, options: ResolvedGenerateOptions, tokenize: number): GeneratedImage[] {
+    const { width, height } = options;
+    const perToken = this.model.pixelsPerToken;
+    return result.images.map((image) =>
+      this.#image({
+        width,
+        height,
+        data: image.pixels,
+        tokens: { tokens: image.tokens, width: width / perToken, height: height / perToken },
+        seed: image.seed,
+        parameters: parametersOf(options, image.seed),
+        timings: { tokenize, ...result.timings },
+      }),
+    );
+  }
+
+  #image(fields: ConstructorParameters<typeof GeneratedImage>[0]): GeneratedImage {
+    const engine = { model: this.model.name, backend: this.backend, precision: this.precision };
+    return new GeneratedImage(fields, metadataOf(engine, fields.parameters));
+  }
+
+  #tokenize(text: string, option: string): Int32Array {
+    const { ids, length } = tokenize(text);
+    if (length > MAX_PROMPT_TOKENS) {
+      const message = `${option}: expected at most ${MAX_PROMPT_TOKENS} bytes of UTF-8, got ${length}; the rest is not read`;
+      this.#warn({ code: 'PROMPT_TRUNCATED', message });
+    }
+    return ids;
+  }
+
+  #warn(warning: EngineWarning): void {
+    this.#logger?.warn?.(warning.message);
+    if (this.#listeners.size === 0) this.#unheard = [...this.#unheard.slice(-15), warning];
+    for (const listener of this.#listeners) listener(warning);
+  }
+}

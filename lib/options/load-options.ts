@@ -1,0 +1,108 @@
+/** Options of Paella.load(). */
+import { z } from 'zod';
+import { callback, integer, oneOf, signal } from './fields.js';
+import { validate } from './validate.js';
+
+export type BackendName = 'tensorrt' | 'cuda' | 'cpu';
+export type Precision = 'fp32' | 'bf16' | 'fp16' | 'fp8' | 'int8';
+
+/** Receives what the engine has to say; each function is optional. `console` fits. */
+export interface Logger {
+  debug?(message: string): void;
+  info?(message: string): void;
+  warn?(message: string): void;
+  error?(message: string): void;
+}
+
+export interface LoadProgress {
+  /** The component's folder: 'text_encoder', 'unet', 'vqgan'. */
+  phase: string;
+  /** Bytes. */
+  loaded: number;
+  /** Bytes. */
+  total: number;
+}
+
+export interface LoadOptions {
+  /**
+   * The name of the bundled model ('tiny', the default), a model folder (a path with a slash), or
+   * 'random:<configuration>': a network of that configuration with seeded random weights, for measurements.
+   */
+  model?: string | undefined;
+  /** 'auto' (the default) takes the first that is available of tensorrt, cuda, cpu. A named one never falls back. */
+  backend?: 'auto' | BackendName | undefined;
+  /** Number of the GPU. Default 0. */
+  device?: number | undefined;
+  /** What the matrix products compute in. 'auto', the default, lets the backend choose. */
+  precision?: 'auto' | Precision | undefined;
+  /** Threads of the CPU backend. Default: the number of usable cores. */
+  threads?: number | undefined;
+  /** Most images in one batch. Default 8. */
+  maxBatch?: number | undefined;
+  /** How long a job may wait for others to share its batch. Default 0: it takes those already waiting. */
+  maxDelayMs?: number | undefined;
+  /** Most jobs that may wait; one more rejects with `ERR_QUEUE_FULL`. Default 256. */
+  maxQueue?: number | undefined;
+  /** What stays loaded: everything (the default); not the text encoder after its use; one network at a time. */
+  memory?: 'resident' | 'balanced' | 'low' | undefined;
+  /** Aborts loading. */
+  signal?: AbortSignal | undefined;
+  onProgress?: ((progress: LoadProgress) => void) | undefined;
+  logger?: Logger | undefined;
+}
+
+const schema = z.strictObject({
+  model: z.string().min(1).optional().describe("a model's name or folder"),
+  backend: oneOf(['auto', 'tensorrt', 'cuda', 'cpu']),
+  device: integer(0, 127),
+  precision: oneOf(['auto', 'fp32', 'bf16', 'fp16', 'fp8', 'int8']),
+  threads: integer(1, 1024),
+  maxBatch: integer(1, 1024),
+  maxDelayMs: integer(0, 60_000),
+  maxQueue: integer(1, 1_000_000),
+  memory: oneOf(['resident', 'balanced', 'low']),
+  signal,
+  onProgress: callback<(progress: LoadProgress) => void>(),
+  logger: z
+    .custom<Logger>((value) => typeof value === 'object' && value !== null)
+    .optional()
+    .describe('an object with the functions debug, info, warn, error, or some of them'),
+});
+
+export const loadOptionNames: readonly string[] = Object.keys(schema.shape);
+
+/** The same with every default filled in. */
+export interface ResolvedLoadOptions {
+  model: string;
+  backend: 'auto' | BackendName;
+  device: number;
+  precision: 'auto' | Precision;
+  /** 0: the number of usable cores. */
+  threads: number;
+  maxBatch: number;
+  maxDelayMs: number;
+  maxQueue: number;
+  memory: 'resident' | 'balanced' | 'low';
+  signal: AbortSignal | undefined;
+  onProgress: ((progress: LoadProgress) => void) | undefined;
+  logger: Logger | undefined;
+}
+
+/** Throws `ERR_INVALID_OPTION`. */
+export function resolveLoadOptions(options: LoadOptions = {}): ResolvedLoadOptions {
+  const given = validate(schema, options, 'options of load');
+  return {
+    model: given.model ?? 'tiny',
+    backend: given.backend ?? 'auto',
+    device: given.device ?? 0,
+    precision: given.precision ?? 'auto',
+    threads: given.threads ?? 0,
+    maxBatch: given.maxBatch ?? 8,
+    maxDelayMs: given.maxDelayMs ?? 0,
+    maxQueue: given.maxQueue ?? 256,
+    memory: given.memory ?? 'resident',
+    signal: given.signal,
+    onProgress: given.onProgress,
+    logger: given.logger,
+  };
+}
