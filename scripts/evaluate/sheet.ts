@@ -8,10 +8,10 @@ const COLUMNS = 8;
 const PICTURE = 128;
 const GAP = 10;
 const LINE = 12;
-const LINES = 5;
+const LINES = 7;
 const CELL = { width: PICTURE + GAP, height: PICTURE + GAP + LINES * LINE };
 /** Characters of an 11 px sans-serif that fit below a picture. */
-const CHARACTERS = 24;
+const CHARACTERS = 22;
 const RED = '#c8102e';
 
 export interface Shown {
@@ -29,7 +29,7 @@ function wrap(text: string): string[] {
   return lines;
 }
 
-function escape(text: string): string {
+function escaped(text: string): string {
   return text.replace(/[&<>]/g, (sign) => `&#${sign.charCodeAt(0)};`);
 }
 
@@ -39,7 +39,7 @@ function caption({ expectation, verdict }: Judged, x: number, y: number): string
     ...wrap(verdict.faults.join(', ')).map((line) => ({ line, colour: RED })),
   ].slice(0, LINES);
   const texts = lines.map(
-    ({ line, colour }, i) => `<text x="${x}" y="${y + (i + 1) * LINE}" fill="${colour}">${escape(line)}</text>`,
+    ({ line, colour }, i) => `<text x="${x}" y="${y + (i + 1) * LINE}" fill="${colour}">${escaped(line)}</text>`,
   );
   const frame = verdict.right
     ? `<rect x="${x - 0.5}" y="${y - PICTURE - 0.5}" width="${PICTURE + 1}" height="${PICTURE + 1}" fill="none" stroke="#999"/>`
