@@ -10,6 +10,7 @@ for (let i = 1; i <= runs; i++) {
   const { status, stdout, stderr } = spawnSync(process.execPath, ['--import=tsx', 'test/api/life-cycle.test.ts'], {
     cwd: root,
     encoding: 'utf8',
+    env: { ...process.env, TAP_TIMEOUT: '600' },
   });
   if (status !== 0) {
     process.stderr.write(`${stdout}${stderr}\nrun ${i} of ${runs} failed with ${status}\n`);

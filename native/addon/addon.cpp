@@ -55,6 +55,12 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
     stop_engines(*environment);
     environment->mailbox->close();
   });
+  // An exception that nobody catches ends the process without clean-up hooks, but not without this event. An engine
+  // that still runs then would meet oneDNN and OpenMP half taken down.
+  const Napi::Object process = env.Global().Get("process").As<Napi::Object>();
+  const auto on_exit = [environment](const Napi::CallbackInfo&) { stop_engines(*environment); };
+  process.Get("once").As<Napi::Function>().Call(
+      process, {Napi::String::New(env, "exit"), Napi::Function::New(env, on_exit, "stopPaellaEngines")});
   exports.Set("version", PAELLA_VERSION);
   exports.Set("backends", Napi::Function::New(env, backends, "backends"));
   exports.Set("randomConfigurations", Napi::Function::New(env, configurations, "randomConfigurations"));

@@ -51,10 +51,16 @@ function sizeFits(wanted: WantedObject, object: FoundObject | undefined): boolea
   return wanted.size === undefined || object?.size === wanted.size;
 }
 
+function nameOf(wanted: WantedObject | undefined): string {
+  return wanted ? `${wanted.colour} ${wanted.shape}` : 'nothing';
+}
+
 function brokenRelations(expectation: Expectation, assigned: Assigned, shorter: number): string[] {
   return expectation.relations.flatMap(({ kind, a, b }) => {
     const [first, second] = [assigned[a], assigned[b]];
-    return first && second && holds(kind, first, second, shorter) ? [] : [`${a + 1} not ${kind} ${b + 1}`];
+    if (first && second && holds(kind, first, second, shorter)) return [];
+    const words = kind === 'left' || kind === 'right' ? `${kind} of` : kind;
+    return [`${nameOf(expectation.objects[a])} not ${words} ${nameOf(expectation.objects[b])}`];
   });
 }
 
@@ -90,7 +96,7 @@ export function judge(expectation: Expectation, seen: Seen, picture: Pick<Pictur
   let [colours, shapes, sizes] = [true, true, true];
   expectation.objects.forEach((wanted, index) => {
     const object = assigned[index];
-    const name = `${wanted.colour} ${wanted.shape}`;
+    const name = nameOf(wanted);
     if (!object) {
       [colours, shapes, sizes] = [false, false, sizes && wanted.size === undefined];
       faults.push(`no ${name}`);

@@ -35,9 +35,11 @@ const COLOUR_LEAD = 0.6;
 /** A pixel further than this from the object's colour has another one (OKLab). */
 const SAME_COLOUR = 0.09;
 const PURITY = 0.9;
-/** Half of the box's side over the picture's shorter side is 0.078 for small, 0.125 unnamed, 0.1875 for large. */
-const SMALL_BELOW = 0.1;
+/** Half of the box's side over the picture's shorter side is 0.094 for small, 0.125 unnamed, 0.1875 for large. */
+const SMALL_BELOW = 0.109;
 const LARGE_ABOVE = 0.156;
+/** Area of a shape whose half size is 1; a cross has arms of a third of its size. */
+const AREAS: Readonly<Record<Shape, number>> = { circle: Math.PI, square: 4, triangle: 2, cross: 20 / 9 };
 /** Bounding box around a region that is analysed with it, px: the fading edge and what the fit may reach. */
 const MARGIN = 4;
 
@@ -141,8 +143,10 @@ function nameShape(fits: ReadonlyArray<readonly [Shape, Fit]>): Shape | 'unclear
   return clear ? shape : 'unclear';
 }
 
-function nameSize(width: number, height: number, picture: Picture): Size {
-  const half = Math.sqrt(width * height) / 2 / Math.min(picture.width, picture.height);
+/** By area: unlike the extent, it survives blur, which takes the apex of triangles and the ends of crosses. */
+function nameSize(shape: Shape, coverage: Plane, picture: Picture): Size {
+  const area = coverage.data.reduce((sum, share) => sum + share, 0);
+  const half = Math.sqrt(area / AREAS[shape]) / Math.min(picture.width, picture.height);
   if (half < SMALL_BELOW) return 'small';
   return half > LARGE_ABOVE ? 'large' : 'medium';
 }
@@ -171,7 +175,7 @@ export function describe(
   return {
     shape: nameShape(fits),
     colour: region.label !== 'foreign' && purity >= PURITY ? nameColour(rgb) : 'unclear',
-    size: nameSize(2 * best.halfWidth, 2 * best.halfHeight, picture),
+    size: nameSize(fits[0]?.[0] ?? 'square', coverage, picture),
     x: origin.left + best.x + 0.5,
     y: origin.top + best.y + 0.5,
     width: 2 * best.halfWidth,

@@ -52,7 +52,7 @@ function commonFaults(results: readonly Result[]): Array<readonly [string, numbe
           )
           .replace(/^.*: (small|medium|large), not .*$/, 'a size is another')
           .replace(/^\d+ objects instead of .*/, 'too many or too few objects')
-          .replace(/^\d not .* \d$/, 'a relation does not hold')
+          .replace(/^[a-z ]+ not (above|below|left of|right of) [a-z ]+$/, 'a relation does not hold')
           .replace(/^background .*/, 'the background is another or unclear')
           .replace(/^stray pixels.*/, 'stray pixels'),
       ),

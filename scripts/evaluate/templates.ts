@@ -25,7 +25,7 @@ export interface Fit extends Placement {
 }
 
 /** Half of a cross's arm width over its half size. */
-const CROSS_ARM = 0.36;
+const CROSS_ARM = 1 / 3;
 
 function box(x: number, y: number, halfWidth: number, halfHeight: number): number {
   return Math.max(Math.abs(x) - halfWidth, Math.abs(y) - halfHeight);

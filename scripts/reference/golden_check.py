@@ -12,10 +12,12 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from byt5 import ByT5Encoder
+from byt5 import ByT5Encoder, tokenize
 from golden_io import ROOT
 from golden_random import check_known_answers
-from model_folder import load_component
+from model_folder import load_component, load_model, read_json
+from philox import initial_noise, renoise_uniform
+from sampler import Conditions, SamplerOptions, sample
 from unet import AttnBlock, DownConv, GlobalResponseNorm, ResBlock, UNet, UpConv, timestep_embedding
 from vqgan import VQGAN, depth_to_space, layer_norm, space_to_depth
 
@@ -54,7 +56,8 @@ def _sensitivity(module: nn.Module, run: Callable[[], Tensor]) -> float:
 def check_sensitivity() -> None:
     text = load_component(ROOT / "text-encoder", "text_encoder")
     io = load_file(ROOT / "text-encoder/text_encoder/io.safetensors")
-    print(f"text encoder, least effect of a tensor: {_sensitivity(text, lambda: text(io['length_200/ids'][None].long())):.1e}")
+    ids = io["length_200/ids"][None].long()
+    print(f"text encoder, least effect of a tensor: {_sensitivity(text, lambda: text(ids)):.1e}")
     for case, extra in (("unet-two-levels", ()), ("unet-three-levels", ("clip", "clip_image_0"))):
         unet = load_component(ROOT / case, "unet")
         io = load_file(ROOT / case / "unet/io.safetensors")
@@ -72,7 +75,7 @@ def check_sensitivity() -> None:
     print(f"vqgan, least effect of a tensor: {_sensitivity(vqgan, both):.1e}")
 
 
-# --- the reference's blocks against PyTorch's own modules, NCHW, in double precision -----------------------------------
+# --- the reference's blocks against PyTorch's own modules, NCHW, in double precision ----------------------------------
 
 
 def _nchw(x: Tensor) -> Tensor:
@@ -154,10 +157,45 @@ def check_double() -> None:
     unet_io = load_file(ROOT / "unet-three-levels/unet/io.safetensors")
     r, c_r = unet_io["r"], 64
     half = c_r // 2
-    arguments = torch.arange(half).float() * -(torch.log(torch.tensor(10000.0, dtype=torch.float64)).item() / (half - 1))
+    arguments = torch.arange(half).float() * -(
+        torch.log(torch.tensor(10000.0, dtype=torch.float64)).item() / (half - 1)
+    )
     exact = (r * 10000)[:, None] * arguments.double().exp().float()[None]
     best = torch.cat([exact.double().sin(), exact.double().cos()], 1)
-    _report("timestep embedding against correctly rounded exp, sin, cos", _difference(best, timestep_embedding(r, c_r)), 1.2e-3)
+    _report(
+        "timestep embedding against correctly rounded exp, sin, cos",
+        _difference(best, timestep_embedding(r, c_r)),
+        1.2e-3,
+    )
+
+
+# --- the sampler, against scripts/reference/{philox,sampler}.py, which was written separately -------------------------
+
+
+def check_sampler() -> None:
+    text, unet, _ = load_model(ROOT / "loop")
+    io = load_file(ROOT / "loop/io.safetensors")
+    for name, run in read_json(ROOT / "loop/runs.json").items():
+        options = SamplerOptions(
+            steps=run["steps"], renoise_steps=run["renoiseSteps"], conditional_steps=run["conditionalSteps"],
+            guidance=tuple(run["guidanceScale"]), temperature=tuple(run["temperature"]), mode=run["sampler"],
+            typical_mass=run["typicalMass"] or None,
+        )  # fmt: skip
+        batch, grid = len(run["seeds"]), (run["height"], run["width"])
+        prompt, negative = (
+            Conditions(text(torch.tensor(tokenize(run[key]))[None]).expand(batch, -1, -1))
+            for key in ("prompt", "negativePrompt")
+        )
+        init = io["init_tokens"].long().expand(batch, *grid) if run["initTokens"] else None
+        last, drawn = sample(unet, prompt, negative, grid, run["seeds"], options, init_tokens=init)
+        different = int((torch.stack(drawn) != io[f"{name}/drawn"]).sum()) + int(
+            (last != io[f"{name}/tokens"][-1]).sum()
+        )
+        _report(f"loop {name}: tokens that differ from the reference sampler's", different, 0)
+    numbers = load_file(ROOT / "sampler/io.safetensors")
+    for row, seed in enumerate(numbers["seeds"].tolist()):
+        assert (initial_noise(seed, 96, 53) == numbers["initial/tokens_53"][row].flatten().numpy()).all()
+        assert (renoise_uniform(seed, 96, 1) == numbers["renoise/uniforms_step_1"][row].numpy()).all()
 
 
 # --- published implementations ----------------------------------------------------------------------------------------
@@ -178,7 +216,9 @@ def check_transformers() -> None:
     io = load_file(ROOT / "text-encoder/text_encoder/io.safetensors")
     for length in (1, 5, 40, 200):
         found = theirs(io[f"length_{length}/ids"][None].long()).last_hidden_state[0]
-        _report(f"transformers' T5EncoderModel, {length} tokens", _difference(found, io[f"length_{length}/states"]), 1e-4)
+        _report(
+            f"transformers' T5EncoderModel, {length} tokens", _difference(found, io[f"length_{length}/states"]), 1e-4
+        )
 
 
 def check_diffusers() -> None:
@@ -203,12 +243,16 @@ def check_diffusers() -> None:
         image = _nchw(io[f"encode/{name}/image"].float() / 255)
         latents = theirs.encode(image).latents
         indices = theirs.vquantizer(latents)[2][2].view(io[f"encode/{name}/indices"].shape)
-        _report(f"diffusers' PaellaVQModel, encode {name}", _difference(_nchw(io[f"encode/{name}/latents"]), latents), 1e-5)
+        _report(
+            f"diffusers' PaellaVQModel, encode {name}", _difference(_nchw(io[f"encode/{name}/latents"]), latents), 1e-5
+        )
         _report(f"diffusers' PaellaVQModel, indices {name}", _difference(indices, io[f"encode/{name}/indices"]), 0)
     for name in ("three", "one", "line", "least"):
         codes = own.vquantizer.codebook(io[f"decode/{name}/indices"].long())
         pixels = theirs.out_block(theirs.up_blocks(_nchw(codes)))
-        _report(f"diffusers' PaellaVQModel, decode {name}", _difference(_nchw(io[f"decode/{name}/pixels"]), pixels), 1e-5)
+        _report(
+            f"diffusers' PaellaVQModel, decode {name}", _difference(_nchw(io[f"decode/{name}/pixels"]), pixels), 1e-5
+        )
 
 
 if __name__ == "__main__":
@@ -217,6 +261,7 @@ if __name__ == "__main__":
     with torch.no_grad():
         check_blocks()
         check_double()
+        check_sampler()
         check_sensitivity()
         check_transformers()
         check_diffusers()

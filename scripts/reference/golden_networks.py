@@ -83,7 +83,9 @@ def _predict(module: UNet, tensors: dict[str, Tensor], prefix: str, tokens: Tens
     tensors[f"{prefix}/logits"] = module.out_mapper[1](features)
 
 
-def _record_stages(module: UNet, tensors: dict[str, Tensor], tokens: Tensor, r: Tensor, blocks: dict, **condition) -> None:
+def _record_stages(
+    module: UNet, tensors: dict[str, Tensor], tokens: Tensor, r: Tensor, blocks: dict, **condition
+) -> None:
     stages = _stages(module)
     recorder = Recorder(module, stages)
     module(tokens, r, **condition)
@@ -118,7 +120,11 @@ def two_level_case() -> None:
     }
     _record_stages(module, tensors, tokens, r, blocks, byt5=byt5)
     # One image alone, the smallest grid, one condition token: the coarse level has a single position.
-    small = {"small/tokens": integers(rng, 53, 1, 4, 4), "small/r": torch.tensor([0.875]), "small/byt5": normal(rng, 1, 1, 24)}
+    small = {
+        "small/tokens": integers(rng, 53, 1, 4, 4),
+        "small/r": torch.tensor([0.875]),
+        "small/byt5": normal(rng, 1, 1, 24),
+    }
     tensors |= small
     _predict(module, tensors, "small", small["small/tokens"], small["small/r"], byt5=small["small/byt5"])
     # More condition tokens than image tokens.
@@ -153,7 +159,11 @@ def three_level_case() -> None:
         "up_blocks.2.1": ["x", "timestep_embedding"],
     }
     _record_stages(module, tensors, tokens, r, blocks, byt5=byt5, clip=clip, clip_image=images[:1])
-    tall = {"tall/tokens": integers(rng, 64, 1, 24, 8), "tall/r": torch.tensor([0.375]), "tall/byt5": normal(rng, 1, 13, 28)}
+    tall = {
+        "tall/tokens": integers(rng, 64, 1, 24, 8),
+        "tall/r": torch.tensor([0.375]),
+        "tall/byt5": normal(rng, 1, 13, 28),
+    }
     tensors |= tall
     _predict(module, tensors, "tall", tall["tall/tokens"], tall["tall/r"], byt5=tall["tall/byt5"])
     write_case("unet-three-levels", "unet", module, tensors)
@@ -188,7 +198,12 @@ def vqgan_case() -> None:
             f"encode/{name}/margin": (nearest[..., 1] - nearest[..., 0]).float(),
         }
     # The last grid has positions without neighbours: replicate padding then repeats them on both sides.
-    for name, (batch, height, width) in {"three": (3, 4, 6), "one": (1, 2, 9), "line": (1, 1, 3), "least": (1, 1, 1)}.items():
+    for name, (batch, height, width) in {
+        "three": (3, 4, 6),
+        "one": (1, 2, 9),
+        "line": (1, 1, 3),
+        "least": (1, 1, 1),
+    }.items():
         indices = integers(rng, 53, batch, height, width)
         blocks = {"up_blocks.0": ["x"], "up_blocks.1": ["x"], "up_blocks.3": ["x"], "up_blocks.4": ["x"]}
         recorder = Recorder(module, blocks if name == "three" else {})

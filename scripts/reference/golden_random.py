@@ -33,7 +33,7 @@ def initial_tokens(seed: int, positions: int, codes: int) -> np.ndarray:
 
 
 def gumbel_of_words(words: np.ndarray) -> np.ndarray:
-    """v in fp32 as documented; the two logarithms in double precision, so that the result is the exact one's rounding."""
+    """v in fp32 as documented; the two logarithms in double precision."""
     v = words.astype(np.float32) * np.float32(2.0**-32) + np.float32(2.0**-33)
     v = np.minimum(v, np.float32(1 - 2.0**-24)).astype(np.float64)
     return -np.log(-np.log1p(-v))

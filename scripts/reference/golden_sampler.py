@@ -78,7 +78,10 @@ def numbers_case() -> None:
     counters = np.concatenate([[c for c, _, _ in KNOWN_ANSWERS], rng.integers(0, 2**32, (13, 4))])
     keys = np.concatenate([[k for _, k, _ in KNOWN_ANSWERS], rng.integers(0, 2**32, (13, 2))])
     words = np.concatenate(
-        [[0, 1, 2, 255, 2**16, 2**31 - 1, 2**31, 2**32 - 2**9, 2**32 - 2**8, 2**32 - 2, 2**32 - 1], rng.integers(0, 2**32, 501)]
+        [
+            [0, 1, 2, 255, 2**16, 2**31 - 1, 2**31, 2**32 - 2**9, 2**32 - 2**8, 2**32 - 2, 2**32 - 1],
+            rng.integers(0, 2**32, 501),
+        ]
     ).astype(np.uint64)
     tensors = {
         "philox/counter": torch.from_numpy(counters.astype(np.int64)),
@@ -87,7 +90,9 @@ def numbers_case() -> None:
         "gumbel/words": torch.from_numpy(words.astype(np.int64)),
         "gumbel/values": _f32(gumbel_of_words(words)),
         "seeds": torch.tensor(SEEDS),
-        "initial/tokens_8192": torch.stack([torch.from_numpy(initial_tokens(s, 96, 8192)) for s in SEEDS]).view(-1, 8, 12),
+        "initial/tokens_8192": torch.stack([torch.from_numpy(initial_tokens(s, 96, 8192)) for s in SEEDS]).view(
+            -1, 8, 12
+        ),
         "initial/tokens_53": torch.stack([torch.from_numpy(initial_tokens(s, 96, 53)) for s in SEEDS]).view(-1, 8, 12),
     }
     for step, level in ((0, 0.875), (1, 0.5), (31, 0.09375)):
@@ -189,7 +194,10 @@ def loop(run: Run, text: ByT5Encoder, unet: UNet, init: Tensor | None) -> dict[s
             x = torch.where(torch.stack(masks), noise, x)
         record["tokens"].append(x)
     shape = (run.steps, batch, run.height, run.width)
-    tensors = {name: torch.stack(values).view(*shape, *([codes] if name == "logits" else [])) for name, values in record.items()}
+    tensors = {
+        name: torch.stack(values).view(*shape, *([codes] if name == "logits" else []))
+        for name, values in record.items()
+    }
     return tensors | {
         "initial_noise": noise.view(shape[1:]),
         "times": torch.from_numpy(times).float(),
@@ -222,7 +230,9 @@ def loop_case() -> None:
         },
         text, unet, vqgan,
     )  # fmt: skip
-    init = torch.from_numpy(np.random.default_rng(604).integers(0, LOOP_UNET["num_labels"], (plain.height, plain.width)))
+    init = torch.from_numpy(
+        np.random.default_rng(604).integers(0, LOOP_UNET["num_labels"], (plain.height, plain.width))
+    )
     # Seeds were chosen for wide margins, so that no draw of a loop is a near tie.
     runs = {
         "plain": plain,
@@ -236,7 +246,12 @@ def loop_case() -> None:
         if name != "plain":
             del made["logits"]
         pixels = vqgan.decode_indices(made["tokens"][-1])
-        made |= {"seeds": torch.tensor(run.seeds), "pixels": pixels, "rgb": to_bytes(pixels), "rgb_margin": pixel_margin(pixels)}
+        made |= {
+            "seeds": torch.tensor(run.seeds),
+            "pixels": pixels,
+            "rgb": to_bytes(pixels),
+            "rgb_margin": pixel_margin(pixels),
+        }
         tensors |= {f"{name}/{key}": value for key, value in made.items()}
         if made["margin"].min() < 3e-4:
             raise AssertionError(f"loop {name}: a near tie; choose other seeds")

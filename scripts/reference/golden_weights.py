@@ -38,7 +38,10 @@ def _one(rng: np.random.Generator, name: str, value: Tensor, transposed: set[str
         return _normal(rng, value.shape, 0.2, 0.5 if name == "out_block.0.bias" else 0.0)
     if leaf == "weight" and value.ndim == 1:  # RmsNorm, BatchNorm
         return _normal(rng, value.shape, 0.25, 1.0)
-    if name in ("shared.weight", "in_mapper.0.weight", "vquantizer.codebook.weight") or "relative_attention_bias" in name:
+    if (
+        name in ("shared.weight", "in_mapper.0.weight", "vquantizer.codebook.weight")
+        or "relative_attention_bias" in name
+    ):
         return _normal(rng, value.shape, 1.0)
     scale = 1 / math.sqrt(_fan_in(name, value, transposed))
     if name.endswith("SelfAttention.q.weight"):  # T5 does not divide scores by sqrt(d_kv)
@@ -55,9 +58,7 @@ def _one(rng: np.random.Generator, name: str, value: Tensor, transposed: set[str
 def fill(module: nn.Module, seed: int) -> nn.Module:
     """Replaces every tensor of `module`, in the order of its state dict, and returns it in eval mode."""
     rng = np.random.default_rng(seed)
-    transposed = {
-        f"{name}.weight" for name, part in module.named_modules() if isinstance(part, nn.ConvTranspose2d)
-    }
+    transposed = {f"{name}.weight" for name, part in module.named_modules() if isinstance(part, nn.ConvTranspose2d)}
     d_kv = module.config.get("d_kv", 1)  # type: ignore[union-attr, operator]
     state = {name: _one(rng, name, value, transposed, d_kv) for name, value in module.state_dict().items()}
     module.load_state_dict(state)

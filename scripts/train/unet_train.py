@@ -115,7 +115,7 @@ class Batches:
 
 
 def rate_at(progress: float, step: int, peak: float) -> float:
-    """Warm-up over 200 steps, constant, then a decay to 2 % over the last 30 % of the time."""
+    """Warm-up over 200 steps (after a resumption too), constant, then a decay to 2 % over the last 30 % of the time."""
     decay = 1.0 if progress < 0.7 else 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - 0.7) / 0.3)))
     return peak * min(1.0, (step + 1) / 200) * decay
 
@@ -148,8 +148,10 @@ def worker(rank: int, options: argparse.Namespace) -> None:
         saved = torch.load(checkpoint, weights_only=True)
         unet.load_state_dict(saved["unet"])
         average.load_state_dict(saved["average"])
-        optimiser.load_state_dict(saved["optimiser"])
+        if "optimiser" in saved:
+            optimiser.load_state_dict(saved["optimiser"])
         step, spent = saved["step"], saved["spent"]
+    start = step
     seed = 1000 * step + rank
     batches = Batches(work, options.batch // options.workers, options.scenes, seed)
     torch.manual_seed(seed)
@@ -161,9 +163,12 @@ def worker(rank: int, options: argparse.Namespace) -> None:
     def save() -> None:
         state = {"unet": unet.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict()}
         torch.save(state | {"step": step, "spent": spent}, work / "unet.tmp")
+        if checkpoint.exists():
+            checkpoint.replace(work / "unet.previous.pt")
         (work / "unet.tmp").rename(checkpoint)
         save_component(work, "unet", average)
 
+    skipped = 0
     sums, saved_at, before = [0.0, 0.0], time.time(), time.time()
     while True:
         # Rank 0's clock decides, so that all stop at the same step.
@@ -173,7 +178,7 @@ def worker(rank: int, options: argparse.Namespace) -> None:
         progress = step / options.steps if options.steps else clock.item() / (options.minutes * 60)
         if progress >= 1:
             break
-        rate = rate_at(progress, step, options.rate)
+        rate = rate_at(progress, step - start, options.rate)
         for group in optimiser.param_groups:
             group["lr"] = rate
         clean, noised, t, mask, states, bias = batches.next()
@@ -190,7 +195,11 @@ def worker(rank: int, options: argparse.Namespace) -> None:
             dist.all_reduce(flat)
             flat.div_(options.workers)
         norm = flat.norm().item()
-        flat.mul_(min(1.0, 1.0 / (norm + 1e-6)))  # clip the gradient's norm to 1
+        if not math.isfinite(norm):  # the same on every worker, as the gradient is averaged
+            flat.zero_()
+            skipped += 1
+            assert skipped < 20, "too many steps without a finite gradient"
+        flat.mul_(min(1.0, 1.0 / (norm + 1e-6)) if math.isfinite(norm) else 0.0)  # clip the gradient's norm to 1
         optimiser.step()
         step += 1
         with torch.no_grad():
@@ -205,7 +214,7 @@ def worker(rank: int, options: argparse.Namespace) -> None:
                     rate=round(rate, 6), norm=round(norm, 3),
                 )  # fmt: skip
             sums = [0.0, 0.0]
-        if rank == 0 and now - saved_at > 150:
+        if rank == 0 and now - saved_at > 120:
             save()
             saved_at = now
     if rank == 0:

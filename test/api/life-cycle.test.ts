@@ -192,14 +192,17 @@ t.test('the event loop turns while images are made', async (t) => {
   const engine = await engineFor(t);
   await engine.generate({ prompt: 'a', steps: 2 });
   let worst = 0;
-  let last = performance.now();
+  const start = performance.now();
+  let last = start;
   const timer = setInterval(() => {
     worst = Math.max(worst, performance.now() - last);
     last = performance.now();
   }, 1);
   await Promise.all([1, 2, 3].map((seed) => engine.generate({ prompt: 'a', steps: 16, seed })));
+  const took = performance.now() - start;
   await sleep(5);
   clearInterval(timer);
-  // The benchmark holds the figure (20 ms); this only tells a blocking call from one that does not block.
-  t.ok(worst < 100, `longest pause ${worst.toFixed(1)} ms`);
+  // The benchmark holds the figure (20 ms). Here, on a machine that may be busy, a call that blocks is told from one
+  // that does not.
+  t.ok(worst < took / 2, `longest pause ${worst.toFixed(1)} ms of ${took.toFixed(1)} ms`);
 });

@@ -63,7 +63,7 @@ t.test('not there', async (t) => {
   await rejectsWith(
     t,
     load(folder),
-    'ERR_MODEL_FORMAT',
+    'ERR_MODEL_NOT_FOUND',
     `model: expected model_index.json in ${folder}, got a folder without it`,
   );
   writeFileSync(path.join(folder, 'file'), '');

@@ -71,10 +71,12 @@ function circles(...at: Array<readonly [keyof typeof COLOUR_VALUES, number, numb
 
 t.test('relations', (t) => {
   t.ok(assess(wanted, circles(['red', 32, 16], ['blue', 30, 48])).verdict.right);
-  t.same(assess(wanted, circles(['red', 32, 48], ['blue', 30, 16])).verdict.faults, ['1 not above 2']);
+  t.same(assess(wanted, circles(['red', 32, 48], ['blue', 30, 16])).verdict.faults, [
+    'red circle not above blue circle',
+  ]);
   t.same(
     assess(wanted, circles(['red', 16, 28], ['blue', 48, 36])).verdict.faults,
-    ['1 not above 2'],
+    ['red circle not above blue circle'],
     'beside is not above',
   );
   t.end();
@@ -82,7 +84,7 @@ t.test('relations', (t) => {
 
 t.test('what is wrong is named', (t) => {
   const { verdict } = assess(wanted, circles(['red', 32, 16]));
-  t.same(verdict.faults, ['1 objects instead of 2', 'no blue circle', '1 not above 2']);
+  t.same(verdict.faults, ['1 objects instead of 2', 'no blue circle', 'red circle not above blue circle']);
   t.match(verdict, { right: false, count: false, colours: false, shapes: false, relations: false, background: true });
   t.end();
 });

@@ -17,6 +17,9 @@ export interface Drawn {
 /** Lines per row of pixels; along a line, coverage is exact. */
 const LINES = 8;
 
+/** Half of a cross's arm width. */
+const ARM = 1 / 3;
+
 /** Corners of a shape in a box of half size 1 around the origin; y points down. */
 const OUTLINES: Record<Shape, Point[]> = {
   circle: Array.from({ length: 64 }, (_, i) => [Math.cos((i * Math.PI) / 32), Math.sin((i * Math.PI) / 32)] as const),
@@ -32,18 +35,18 @@ const OUTLINES: Record<Shape, Point[]> = {
     [-1, 1],
   ],
   cross: [
-    [-0.36, -1],
-    [0.36, -1],
-    [0.36, -0.36],
-    [1, -0.36],
-    [1, 0.36],
-    [0.36, 0.36],
-    [0.36, 1],
-    [-0.36, 1],
-    [-0.36, 0.36],
-    [-1, 0.36],
-    [-1, -0.36],
-    [-0.36, -0.36],
+    [-ARM, -1],
+    [ARM, -1],
+    [ARM, -ARM],
+    [1, -ARM],
+    [1, ARM],
+    [ARM, ARM],
+    [ARM, 1],
+    [-ARM, 1],
+    [-ARM, ARM],
+    [-1, ARM],
+    [-1, -ARM],
+    [-ARM, -ARM],
   ],
 };
 

@@ -25,7 +25,7 @@ export interface Scene {
   places: Placed[];
 }
 
-const HALVES = { small: 0.078125, medium: 0.125, large: 0.1875 };
+const HALVES = { small: 0.09375, medium: 0.125, large: 0.1875 };
 const CANVASES = [
   [64, 64],
   [64, 64],
@@ -55,7 +55,7 @@ export function randomScene(random: () => number, count: 1 | 2 | 3): Scene {
   }
   const along = { 1: [0.5], 2: [0.25, 0.75], 3: [0.19, 0.5, 0.81] }[count];
   const places = objects.map(({ size }, index) => {
-    const half = HALVES[size ?? 'medium'] * shorter * (0.95 + 0.1 * random());
+    const half = HALVES[size ?? 'medium'] * shorter * (0.96 + 0.08 * random());
     const jitter = () => (count === 3 ? 0.01 : 0.03) * shorter * (2 * random() - 1);
     const a = (along[index] ?? 0.5) * (row ? width : height) + jitter();
     const b = 0.5 * (row ? height : width) + 3 * jitter();

@@ -1,4 +1,83 @@
-// usage: paella_bench products        one JSON object per line
-#include <cstdio>
+// usage: paella_bench products|operations|step [--threads N] [--precision fp32|bf16] [--seconds S] [--rounds N]
+//
+// One JSON object per line. `seconds` is the median of wall time.
+#include "benchmark.h"
 
-int main() { return 0; }
+#include <omp.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+
+#include "cpu/cpu_backend.h"
+
+namespace paella::bench {
+
+namespace {
+
+double cpu_now() {
+  timespec now;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+}  // namespace
+
+double median(std::vector<double> values) {
+  std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2), values.end());
+  return values[values.size() / 2];
+}
+
+Timing measure(const Settings& settings, const std::function<void()>& body) {
+  body();
+  body();
+  std::vector<double> wall, cpu;
+  for (double spent = 0; wall.size() < 5 || (spent < settings.seconds && wall.size() < 1000);) {
+    const auto begin = std::chrono::steady_clock::now();
+    const double cpu_begin = cpu_now();
+    body();
+    cpu.push_back(cpu_now() - cpu_begin);
+    wall.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    spent += wall.back();
+  }
+  return {median(wall), median(cpu)};
+}
+
+}  // namespace paella::bench
+
+using namespace paella;
+using namespace paella::bench;
+
+static int usage() {
+  std::fprintf(stderr,
+               "usage: paella_bench products|operations|step [--threads N] [--precision fp32|bf16] [--seconds S] "
+               "[--rounds N]\n");
+  return 2;
+}
+
+int main(int count, char** arguments) {
+  Settings settings;
+  if (count < 2 || count % 2 != 0) return usage();
+  const std::string mode = arguments[1];
+  for (int i = 2; i + 1 < count; i += 2) {
+    const std::string option = arguments[i];
+    if (option == "--threads") settings.threads = std::atoi(arguments[i + 1]);
+    else if (option == "--precision") settings.precision = arguments[i + 1];
+    else if (option == "--seconds") settings.seconds = std::atof(arguments[i + 1]);
+    else if (option == "--rounds") settings.rounds = std::atoi(arguments[i + 1]);
+    else return usage();
+  }
+  const auto run = mode == "products" ? products : mode == "operations" ? operations : mode == "step" ? step : nullptr;
+  if (run == nullptr) return usage();
+  const cpu::Description machine = cpu::describe();
+  if (settings.threads == 0) settings.threads = machine.cores;
+  omp_set_num_threads(settings.threads);
+  std::vector<std::string> precisions = machine.precisions;
+  if (settings.precision != "auto") precisions = {settings.precision};
+  for (const std::string& precision : precisions) {
+    settings.precision = precision;
+    run(settings);
+  }
+  return 0;
+}

@@ -69,8 +69,13 @@ TEST("gumbel: vectors of every width give the scalar's bits") {
 }
 
 TEST("initial noise and renoising: literal numbers") {
-  CHECK_EQUAL(initial_token(1, 0, 8192), static_cast<std::int32_t>((static_cast<std::uint64_t>(
-                                             random_words(1, Purpose::initial_noise, 0, 0, 0)[0]) * 8192) >> 32));
+  constexpr std::uint64_t largest = (std::uint64_t{1} << 53) - 1;
+  CHECK_EQUAL(initial_token(1, 0, 8192), 7293);
+  CHECK_EQUAL(initial_token(1, 3, 8192), 6206);
+  CHECK_EQUAL(initial_token(largest, 0, 8192), 2645);
+  CHECK_EQUAL(initial_token(largest, 4095, 8192), 2587);
+  CHECK_EQUAL(renoise_uniform(7, 3, 0), 0x1.69c162p-1f);
+  CHECK_EQUAL(renoise_uniform(7, 3, 3), 0x1.dfe9a4p-1f);
   for (std::uint32_t position = 0; position < 1000; ++position) {
     const float u = renoise_uniform(7, 3, position);
     CHECK(u >= 0 && u < 1);

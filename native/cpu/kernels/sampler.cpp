@@ -37,12 +37,8 @@ PAELLA_KERNEL Longs multiply_low_halves(Longs a, Longs b) {
 #endif
 }
 
-struct WordVectors {
-  Longs word[4];  // the upper half of each lane is not zero
-};
-
 struct PhiloxKeys {
-  std::uint32_t key_0[10], key_1[10];
+  std::uint64_t key_0[10], key_1[10];
 };
 
 PAELLA_KERNEL PhiloxKeys philox_keys(std::uint64_t seed) {
@@ -55,21 +51,46 @@ PAELLA_KERNEL PhiloxKeys philox_keys(std::uint64_t seed) {
   return keys;
 }
 
-// Words of the blocks `block`, `block` + 1, … of one position.
-PAELLA_KERNEL WordVectors draw_words(const PhiloxKeys& keys, std::uint32_t step, std::uint32_t position,
-                                     std::uint32_t block) {
-  Longs c0 = Longs{} + position, c1, c2 = Longs{} + step;
-  Longs c3 = Longs{} + static_cast<std::uint64_t>(Purpose::draw);
-  for (int i = 0; i < blocks_at_once; ++i) c1[i] = block + static_cast<std::uint32_t>(i);
-  for (int round = 0; round < 10; ++round) {
-    const Longs product_0 = multiply_low_halves(c0, Longs{} + philox_multiplier_0);
-    const Longs product_1 = multiply_low_halves(c2, Longs{} + philox_multiplier_1);
-    c0 = (product_1 >> 32) ^ c1 ^ keys.key_0[round];
-    c1 = product_1;
-    c2 = (product_0 >> 32) ^ c3 ^ keys.key_1[round];
-    c3 = product_0;
+// Several vectors side by side: a round is a chain of slow instructions.
+constexpr int chains = 4;
+
+// Words of the blocks `block`, `block` + 1, … of one position: words[chain][word], one block per lane. The upper half of
+// a lane is not zero.
+PAELLA_KERNEL void draw_words(const PhiloxKeys& keys, std::uint32_t step, std::uint32_t position, std::uint32_t block,
+                              Longs (&words)[chains][4]) {
+  Longs lane;
+  for (int i = 0; i < blocks_at_once; ++i) lane[i] = static_cast<std::uint64_t>(i);
+#pragma GCC unroll 4
+  for (int chain = 0; chain < chains; ++chain) {
+    words[chain][0] = Longs{} + position;
+    words[chain][1] = lane + block + static_cast<std::uint64_t>(chain * blocks_at_once);
+    words[chain][2] = Longs{} + step;
+    words[chain][3] = Longs{} + static_cast<std::uint64_t>(Purpose::draw);
   }
-  return {{c0, c1, c2, c3}};
+#pragma GCC unroll 10
+  for (int round = 0; round < 10; ++round) {
+#pragma GCC unroll 4
+    for (int chain = 0; chain < chains; ++chain) {
+      Longs(&c)[4] = words[chain];
+      const Longs product_0 = multiply_low_halves(c[0], Longs{} + philox_multiplier_0);
+      const Longs product_1 = multiply_low_halves(c[2], Longs{} + philox_multiplier_1);
+      c[0] = (product_1 >> 32) ^ c[1] ^ keys.key_0[round];
+      c[1] = product_1;
+      c[2] = (product_0 >> 32) ^ c[3] ^ keys.key_1[round];
+      c[3] = product_0;
+    }
+  }
+}
+
+// Whether any lane has a bit set.
+PAELLA_KERNEL bool any_bit(Longs v) {
+#if defined(__AVX512F__)
+  return _mm512_test_epi64_mask((__m512i)v, (__m512i)v) != 0;
+#else
+  std::uint64_t all = 0;
+  for (int i = 0; i < blocks_at_once; ++i) all |= v[i];
+  return all != 0;
+#endif
 }
 
 // --- best so far --------------------------------------------------------------------------------------------------------
@@ -97,9 +118,9 @@ PAELLA_KERNEL std::uint32_t word_of_code(const DrawTask& task, const PhiloxKeys&
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t product_0 = static_cast<std::uint64_t>(philox_multiplier_0) * c[0];
     const std::uint64_t product_1 = static_cast<std::uint64_t>(philox_multiplier_1) * c[2];
-    c[0] = static_cast<std::uint32_t>(product_1 >> 32) ^ c[1] ^ keys.key_0[round];
+    c[0] = static_cast<std::uint32_t>(product_1 >> 32) ^ c[1] ^ static_cast<std::uint32_t>(keys.key_0[round]);
     c[1] = static_cast<std::uint32_t>(product_1);
-    c[2] = static_cast<std::uint32_t>(product_0 >> 32) ^ c[3] ^ keys.key_1[round];
+    c[2] = static_cast<std::uint32_t>(product_0 >> 32) ^ c[3] ^ static_cast<std::uint32_t>(keys.key_1[round]);
     c[3] = static_cast<std::uint32_t>(product_0);
   }
   return c[code & 3];
@@ -121,21 +142,31 @@ PAELLA_KERNEL std::uint32_t largest_useful_word(float best, float top) {
   return words < 4294967040.0f ? static_cast<std::uint32_t>(words) : 0xFFFFFFFFu;
 }
 
-constexpr std::int64_t group = 4 * blocks_at_once;  // codes whose words are made together
+constexpr std::int64_t group = 4 * blocks_at_once * chains;  // codes whose words are made together
 
 }  // namespace
 
 std::int32_t argmax(const float* logits, std::int64_t codes) {
-  Floats top = splat(minus_infinity);
-  std::int64_t k = 0;
-  for (; k + lanes <= codes; k += lanes) top = maximum(finite_or_least(load(logits + k)), top);
-  float best = horizontal_maximum(top);
-  for (; k < codes; ++k)
-    if (is_finite(logits[k]) && logits[k] > best) best = logits[k];
+  // Block by block, so that afterwards only one block is searched for the place.
+  constexpr std::int64_t block = 32 * lanes;
+  float best = minus_infinity;
+  std::int64_t place = 0;
+  for (std::int64_t first = 0; first < codes; first += block) {
+    const std::int64_t end = codes - first < block ? codes : first + block;
+    Floats tops = splat(minus_infinity);
+    std::int64_t k = first;
+    for (; k + lanes <= end; k += lanes) tops = maximum(finite_or_least(load(logits + k)), tops);
+    float top = horizontal_maximum(tops);
+    for (; k < end; ++k)
+      if (is_finite(logits[k]) && logits[k] > top) top = logits[k];
+    if (top > best) {
+      best = top;
+      place = first;
+    }
+  }
   if (best == minus_infinity) return -1;
-  for (k = 0; k < codes; ++k)
-    if (logits[k] == best) break;
-  return static_cast<std::int32_t>(k);
+  while (logits[place] != best) ++place;
+  return static_cast<std::int32_t>(place);
 }
 
 void gumbel(const std::uint32_t* words, std::int64_t count, float* out) {
@@ -165,18 +196,21 @@ std::int32_t draw(const DrawTask& task) {
     const float top = horizontal_maximum(tops) / task.temperature;  // rounding keeps the order
     if (top + gumbel_max < best.score) continue;
     const std::uint32_t limit = largest_useful_word(best.score, top);
-    const WordVectors words = draw_words(keys, task.step, task.position, static_cast<std::uint32_t>(first >> 2));
-    Longs any = {};
-    for (int w = 0; w < 4; ++w) any |= (Longs)((words.word[w] & 0xFFFFFFFFu) <= Longs{} + limit);
-    bool found = false;
-    for (int i = 0; i < blocks_at_once; ++i) found |= any[i] != 0;
-    if (!found) continue;
-    std::uint32_t plain[4][blocks_at_once];
-    for (int w = 0; w < 4; ++w)
-      for (int i = 0; i < blocks_at_once; ++i) plain[w][i] = static_cast<std::uint32_t>(words.word[w][i]);
-    for (int i = 0; i < blocks_at_once; ++i)
-      for (int w = 0; w < 4; ++w)
-        if (plain[w][i] <= limit) take_code(task, first + 4 * i + w, plain[w][i], best);
+    Longs words[chains][4];
+    draw_words(keys, task.step, task.position, static_cast<std::uint32_t>(first >> 2), words);
+    Longs useful = {};
+#pragma GCC unroll 4
+    for (int chain = 0; chain < chains; ++chain)
+#pragma GCC unroll 4
+      for (int w = 0; w < 4; ++w) useful |= (Longs)((words[chain][w] & 0xFFFFFFFFu) <= Longs{} + limit);
+    if (!any_bit(useful)) continue;
+    std::uint64_t plain[chains][4][blocks_at_once];
+    __builtin_memcpy(plain, words, sizeof(plain));
+    for (std::int64_t i = 0; i < group; ++i) {
+      const std::int64_t in_chain = i % (4 * blocks_at_once);
+      const auto word = static_cast<std::uint32_t>(plain[i / (4 * blocks_at_once)][in_chain & 3][in_chain >> 2]);
+      if (word <= limit) take_code(task, first + i, word, best);
+    }
   }
   for (; first < task.codes; ++first) take_code(task, first, word_of_code(task, keys, first), best);
   return best.code;
@@ -195,16 +229,29 @@ void typical_filter(const float* logits, std::int64_t codes, float mass, float* 
   const float top = logits[likely];
   float* weights = scratch;
   float* distances = scratch + codes;
-  // Sums in double and in a fixed order.
-  double total = 0, weighted = 0;
   for_vectors(codes, [&](std::int64_t k, auto part) {
     const Floats shifted = finite_or_least(part.read(logits + k)) - top;
     part.write(weights + k, exponential(shifted));
     part.write(distances + k, shifted);
   });
-  for (std::int64_t k = 0; k < codes; ++k) {
-    total += static_cast<double>(weights[k]);
-    if (weights[k] > 0.0f) weighted += static_cast<double>(weights[k]) * static_cast<double>(distances[k]);
+  // In double and in a fixed order: code k is added to sum k mod 8, whatever the width of the vectors.
+  double totals[8] = {}, products[8] = {};
+  std::int64_t whole = 0;
+  for (; whole + 8 <= codes; whole += 8)
+    for (int i = 0; i < 8; ++i) {
+      const auto weight = static_cast<double>(weights[whole + i]);
+      totals[i] += weight;
+      products[i] += weight > 0.0 ? weight * static_cast<double>(distances[whole + i]) : 0.0;
+    }
+  for (int i = 0; whole + i < codes; ++i) {
+    const auto weight = static_cast<double>(weights[whole + i]);
+    totals[i] += weight;
+    products[i] += weight > 0.0 ? weight * static_cast<double>(distances[whole + i]) : 0.0;
+  }
+  double total = 0, weighted = 0;
+  for (int i = 0; i < 8; ++i) {
+    total += totals[i];
+    weighted += products[i];
   }
   // log of the total through the same function as the noise: no libm.
   const float log_total = log_corrected(static_cast<float>(total), 0.0f);

@@ -1,0 +1,48 @@
+// What the parts of paella_bench share.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace paella::bench {
+
+struct Settings {
+  int threads = 0;
+  std::string precision = "auto";
+  double seconds = 0.5;  // spent on one measurement
+  int rounds = 5;        // of `step`
+};
+
+// Medians. `cpu` is the calling thread's own time, which with one thread does not see other load on the machine.
+struct Timing {
+  double wall = 0, cpu = 0;
+};
+
+double median(std::vector<double> values);
+Timing measure(const Settings& settings, const std::function<void()>& body);
+
+// A matrix product [rows, inner] · [inner, columns].
+struct Product {
+  const char* what;
+  int count;  // in one guided step
+  std::int64_t rows, columns, inner;
+  bool f32 = false;  // whatever the precision
+  double flop() const {
+    return 2.0 * static_cast<double>(rows) * static_cast<double>(columns) * static_cast<double>(inner);
+  }
+};
+
+// Those of one guided step of the 1-billion-parameter U-Net, height × width tokens.
+std::vector<Product> guided_step(std::int64_t height, std::int64_t width);
+// By oneDNN alone, its weights rotating through at least `weight_bytes` of memory.
+Timing onednn_rate(const Settings& settings, const Product& product, bool bf16, std::size_t weight_bytes);
+
+// The modes of the program; each prints JSON, one object per line.
+void products(const Settings& settings);
+void operations(const Settings& settings);
+void step(const Settings& settings);
+
+}  // namespace paella::bench
