@@ -21,7 +21,7 @@ const load: Record<string, Options> = {
   precision: text('auto, fp32, bf16, fp16, fp8 or int8', { defaultDescription: 'auto' }),
   threads: text('threads of the CPU backend', { defaultDescription: 'all cores' }),
   'max-batch': text('most images in one batch', { defaultDescription: '8' }),
-  memory: text('what stays loaded: resident, balanced or low', { defaultDescription: 'resident' }),
+  memory: text('what stays loaded: resident (everything)', { defaultDescription: 'resident' }),
 };
 
 const image: Record<string, Options> = {

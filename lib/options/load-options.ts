@@ -43,7 +43,7 @@ export interface LoadOptions {
   maxDelayMs?: number | undefined;
   /** Most jobs that may wait; one more rejects with `ERR_QUEUE_FULL`. Default 256. */
   maxQueue?: number | undefined;
-  /** What stays loaded: everything (the default); not the text encoder after its use; one network at a time. */
+  /** What stays loaded: everything. Not yet supported, ERR_INVALID_OPTION: 'balanced', 'low'. */
   memory?: 'resident' | 'balanced' | 'low' | undefined;
   /** Aborts loading. */
   signal?: AbortSignal | undefined;
@@ -60,7 +60,7 @@ const schema = z.strictObject({
   maxBatch: integer(1, 1024),
   maxDelayMs: integer(0, 60_000),
   maxQueue: integer(1, 1_000_000),
-  memory: oneOf(['resident', 'balanced', 'low']),
+  memory: z.enum(['resident']).optional().describe("'resident' ('balanced' and 'low' are not supported yet)"),
   signal,
   onProgress: callback<(progress: LoadProgress) => void>(),
   logger: z

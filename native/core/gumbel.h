@@ -74,8 +74,6 @@ PAELLA_NUMERIC float exponential_from_word(std::uint32_t word) {
   return -log_corrected(u, fused_multiply_add(lost, v, lost));
 }
 
-PAELLA_NUMERIC float gumbel_from_word(std::uint32_t word) {
-  return -log_corrected(exponential_from_word(word), 0.0f);
-}
+PAELLA_NUMERIC float gumbel_from_word(std::uint32_t word) { return -log_corrected(exponential_from_word(word), 0.0f); }
 
 }  // namespace paella

@@ -13,7 +13,8 @@ namespace {
 // head's keys again.
 std::int64_t queries_per_task(std::int64_t queries, std::int64_t heads_in_all, int threads) {
   const std::int64_t wanted = 3 * static_cast<std::int64_t>(threads);
-  const std::int64_t parts = std::clamp<std::int64_t>((wanted + heads_in_all - 1) / heads_in_all, 1, (queries + 63) / 64);
+  const std::int64_t parts =
+      std::clamp<std::int64_t>((wanted + heads_in_all - 1) / heads_in_all, 1, (queries + 63) / 64);
   return threads == 1 ? queries : (queries + parts - 1) / parts;
 }
 

@@ -21,8 +21,8 @@ struct Lines {
 
 }  // namespace
 
-void CpuOps::convolve(const Tensor& x, const Tensor* skip, const Constant& weight, const Constant& bias, Padding padding,
-                      Then then, float epsilon, const Tensor& out) {
+void CpuOps::convolve(const Tensor& x, const Tensor* skip, const Constant& weight, const Constant& bias,
+                      Padding padding, Then then, float epsilon, const Tensor& out) {
   const std::int64_t height = x.shape[1], width = x.shape[2], channels = x.shape[3], line_size = width * channels;
   const std::int64_t inputs = skip == nullptr ? 1 : 2;
   const bool replicate = padding == Padding::replicate;

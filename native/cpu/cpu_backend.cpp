@@ -28,10 +28,14 @@ const Kernels& table();
 const Kernels& kernels_for(Isa isa) {
 #if defined(PAELLA_X86_KERNELS)
   switch (isa) {
-    case Isa::avx512_bf16: return avx512_bf16::table();
-    case Isa::avx512: return avx512::table();
-    case Isa::avx2: return avx2::table();
-    case Isa::baseline: break;
+    case Isa::avx512_bf16:
+      return avx512_bf16::table();
+    case Isa::avx512:
+      return avx512::table();
+    case Isa::avx2:
+      return avx2::table();
+    case Isa::baseline:
+      break;
   }
 #endif
   (void)isa;
@@ -42,14 +46,14 @@ namespace {
 
 std::vector<std::string> supported_precisions() {
   std::vector<std::string> names{"fp32"};
-  if (has_bf16_products()) names.emplace_back("bf16");
+  if (Products::has_bf16()) names.emplace_back("bf16");
   return names;
 }
 
 DType operand_for(const std::string& precision) {
   if (precision == "fp32") return DType::f32;
-  if (precision == "bf16" && has_bf16_products()) return DType::bf16;
-  if (precision == "auto") return has_bf16_products() ? DType::bf16 : DType::f32;
+  if (precision == "bf16" && Products::has_bf16()) return DType::bf16;
+  if (precision == "auto") return Products::has_bf16() ? DType::bf16 : DType::f32;
   std::string names = "auto";
   for (const std::string& name : supported_precisions()) names += ", " + name;
   throw Error(ErrorCode::invalid_option,
@@ -78,9 +82,9 @@ void check_specs(const char* network, const char* kind, std::span<const Tensor> 
                  std::span<const TensorSpec> expected) {
   expect(found.size() == expected.size(), network, ": expected ", expected.size(), " ", kind, ", got ", found.size());
   for (std::size_t i = 0; i < found.size(); ++i)
-    expect(found[i].shape == expected[i].shape && found[i].dtype == expected[i].dtype, network, ": expected ", kind, " ",
-           i, " to be ", name_of(expected[i].dtype), " ", expected[i].shape.text(), ", got ", name_of(found[i].dtype),
-           " ", found[i].shape.text());
+    expect(found[i].shape == expected[i].shape && found[i].dtype == expected[i].dtype, network, ": expected ", kind,
+           " ", i, " to be ", name_of(expected[i].dtype), " ", expected[i].shape.text(), ", got ",
+           name_of(found[i].dtype), " ", found[i].shape.text());
 }
 
 // Runs the description each time; the arena was sized by a measuring pass over the same code.
@@ -131,7 +135,7 @@ class CpuBackend final : public Backend {
     context_.fused = options.fused;
     context_.kernels = &kernels_for(isa_);
     context_.account = std::make_shared<Account>();
-    context_.products = std::make_unique<Products>(context_.account);
+    context_.products = std::make_unique<Products>(context_.threads, context_.account);
   }
 
   std::string name() const override { return "cpu"; }
@@ -146,8 +150,8 @@ class CpuBackend final : public Backend {
   std::vector<float> host_product(std::span<const float> x, std::span<const float> w, std::int64_t rows,
                                   std::int64_t inner, std::int64_t columns) override {
     expect(x.size() == static_cast<std::size_t>(rows * inner) && w.size() == static_cast<std::size_t>(columns * inner),
-           "host_product: expected ", rows, "×", inner, " and ", columns, "×", inner, " numbers, got ", x.size(), " and ",
-           w.size());
+           "host_product: expected ", rows, "×", inner, " and ", columns, "×", inner, " numbers, got ", x.size(),
+           " and ", w.size());
     const ThreadScope threads(context_.threads);
     std::vector<float> out(static_cast<std::size_t>(rows * columns));
     context_.products->run_plain(x.data(), w.data(), rows, inner, columns, out.data());
@@ -167,8 +171,8 @@ class CpuBackend final : public Backend {
     move(from.data, to.data, to.bytes());
   }
 
-  std::unique_ptr<Network> compile(std::shared_ptr<const paella::Description> description, std::span<const TensorSpec> inputs,
-                                   std::span<const TensorSpec> outputs) override {
+  std::unique_ptr<Network> compile(std::shared_ptr<const paella::Description> description,
+                                   std::span<const TensorSpec> inputs, std::span<const TensorSpec> outputs) override {
     return std::make_unique<EagerNetwork>(std::move(description), inputs, outputs, ops_, context_, activations_);
   }
   Sampler& sampler() override { return sampler_; }
@@ -197,7 +201,8 @@ ConstantPtr CpuBackend::constant(const HostTensor& tensor, Layout layout) {
   const bool operand = layout == Layout::matrix || layout == Layout::table;
   made->dtype = operand ? context_.operand : DType::f32;
   const auto plain = [&](const float* data) {
-    made->memory = Memory(values.size() * size_of(made->dtype), Use::weights, context_.account, "weights " + tensor.name);
+    made->memory =
+        Memory(values.size() * size_of(made->dtype), Use::weights, context_.account, "weights " + tensor.name);
     context_.kernels->convert(data, Element::f32, static_cast<std::int64_t>(values.size()), made->memory.data(),
                               element_of(made->dtype));
   };
@@ -209,7 +214,9 @@ ConstantPtr CpuBackend::constant(const HostTensor& tensor, Layout layout) {
       break;
     case Layout::vector:
     case Layout::table:
-    case Layout::table_f32: plain(values.data()); break;
+    case Layout::table_f32:
+      plain(values.data());
+      break;
     case Layout::depthwise: {
       // [C, inputs, 3, 3] → [9, C·inputs]: for one tap, the weights of neighbouring channels lie side by side.
       const std::int64_t channels = tensor.shape[0] * tensor.shape[1];

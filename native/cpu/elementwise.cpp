@@ -72,8 +72,7 @@ void CpuOps::do_modulate(const Tensor& x, const Tensor& modulation) {
   const std::int64_t channels = x.shape[-1];
   parallel_range(threads(), x.shape.rows(), 0.2 * static_cast<double>(channels),
                  [&](std::int64_t begin, std::int64_t end, int) {
-                   kernels().modulate(x.as<float>() + begin * channels, end - begin, channels,
-                                      modulation.as<float>());
+                   kernels().modulate(x.as<float>() + begin * channels, end - begin, channels, modulation.as<float>());
                  });
 }
 

@@ -94,8 +94,8 @@ std::size_t cached_file_pages(const std::string& path) {
 std::size_t cgroup_memory_left() {
   std::size_t left = unlimited;
   for (const std::string& folder : cgroup_folders("memory")) {
-    for (const auto& [limit_file, use_file] : {std::pair{"/memory.max", "/memory.current"},
-                                               std::pair{"/memory.limit_in_bytes", "/memory.usage_in_bytes"}}) {
+    for (const auto& [limit_file, use_file] :
+         {std::pair{"/memory.max", "/memory.current"}, std::pair{"/memory.limit_in_bytes", "/memory.usage_in_bytes"}}) {
       const auto limit = number(first_line(folder + limit_file)), use = number(first_line(folder + use_file));
       if (!limit || !use) continue;
       // Pages of files count as used but are given back on demand; without this a mapped model would look like a leak.
@@ -115,10 +115,14 @@ std::size_t meminfo(const std::string& key) {
 
 const char* name_of(Isa isa) {
   switch (isa) {
-    case Isa::baseline: return "baseline";
-    case Isa::avx2: return "avx2";
-    case Isa::avx512: return "avx512";
-    case Isa::avx512_bf16: return "avx512_bf16";
+    case Isa::baseline:
+      return "baseline";
+    case Isa::avx2:
+      return "avx2";
+    case Isa::avx512:
+      return "avx512";
+    case Isa::avx512_bf16:
+      return "avx512_bf16";
   }
   return "?";
 }
@@ -129,16 +133,18 @@ bool supported(Isa isa) {
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   switch (isa) {
-    case Isa::baseline: return true;
-    case Isa::avx2: return avx2;
-    case Isa::avx512: return avx512;
-    case Isa::avx512_bf16: return avx512 && __builtin_cpu_supports("avx512bf16");
+    case Isa::baseline:
+      return true;
+    case Isa::avx2:
+      return avx2;
+    case Isa::avx512:
+      return avx512;
+    case Isa::avx512_bf16:
+      return avx512 && __builtin_cpu_supports("avx512bf16");
   }
 #endif
   return isa == Isa::baseline;
 }
-
-bool has_bf16_products() { return supported(Isa::avx512_bf16); }  // a CPU with AMX has these too
 
 Isa choose_isa() {
   const Isa all[] = {Isa::avx512_bf16, Isa::avx512, Isa::avx2, Isa::baseline};

@@ -12,11 +12,9 @@ enum class Isa { baseline, avx2, avx512, avx512_bf16 };
 
 const char* name_of(Isa isa);
 bool supported(Isa isa);
-// The best one that this CPU and operating system support, or the one that the environment variable PAELLA_CPU_ISA names
-// (for tests); ERR_INVALID_OPTION if that one is unknown or not supported here. It does not restrict oneDNN.
+// The best one that this CPU and operating system support, or the one that the environment variable PAELLA_CPU_ISA
+// names (for tests); ERR_INVALID_OPTION if that one is unknown or not supported here. It does not restrict oneDNN.
 Isa choose_isa();
-// Whether matrix products in bf16 run on instructions made for it.
-bool has_bf16_products();
 
 std::string cpu_model();
 // Cores that this process may use: its affinity, without second hyper-threads of a core, within the cgroup's quota.

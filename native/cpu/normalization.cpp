@@ -24,12 +24,11 @@ void CpuOps::do_layer_norm(const Tensor& x, float epsilon, const Tensor& out) {
 void CpuOps::do_rms_norm(const Tensor& x, const Constant& weight, float epsilon, const Tensor& out) {
   const std::int64_t channels = x.shape[-1];
   const auto width = static_cast<std::int64_t>(size_of(out.dtype));
-  parallel_range(threads(), x.shape.rows(), 0.3 * static_cast<double>(channels),
-                 [&](std::int64_t begin, std::int64_t end, int) {
-                   kernels().rms_norm(x.as<float>() + begin * channels, end - begin, channels,
-                                      cpu(weight).as<float>(), epsilon,
-                                      out.as<std::uint8_t>() + begin * channels * width, element_of(out.dtype));
-                 });
+  parallel_range(
+      threads(), x.shape.rows(), 0.3 * static_cast<double>(channels), [&](std::int64_t begin, std::int64_t end, int) {
+        kernels().rms_norm(x.as<float>() + begin * channels, end - begin, channels, cpu(weight).as<float>(), epsilon,
+                           out.as<std::uint8_t>() + begin * channels * width, element_of(out.dtype));
+      });
 }
 
 void grn_sums(Context& context, const void* h, DType type, std::int64_t pixels, std::int64_t channels, float* sums) {

@@ -1,9 +1,10 @@
 // Parallel loops of one backend. Every backend has its own thread count.
 //
-// OpenMP is used because oneDNN brings it: both then share one team of threads. Its setting "number of threads" belongs to
-// the calling thread, so each entry point of the backend sets it (ThreadScope) and puts the old value back: two backends
-// in one process do not disturb each other. libgomp's threads spin for a while between loops, which is what makes short
-// loops worth it; where more threads than cores want to run, GOMP_SPINCOUNT=0 or OMP_WAIT_POLICY=passive stops that.
+// OpenMP is used because oneDNN brings it: both then share one team of threads. Its setting "number of threads" belongs
+// to the calling thread, so each entry point of the backend sets it (ThreadScope) and puts the old value back: two
+// backends in one process do not disturb each other. libgomp's threads spin for a while between loops, which is what
+// makes short loops worth it; where more threads than cores want to run, GOMP_SPINCOUNT=0 or OMP_WAIT_POLICY=passive
+// stops that.
 #pragma once
 
 #include <omp.h>
@@ -35,7 +36,8 @@ template <typename Body>
 void parallel_range(int threads, std::int64_t count, double item_ns, const Body& body) {
   if (count <= 0) return;
   const double work = item_ns * static_cast<double>(count);
-  const std::int64_t useful = std::max<std::int64_t>(1, std::min<std::int64_t>(count, static_cast<std::int64_t>(2 * work / parallel_grain_ns)));
+  const std::int64_t useful =
+      std::max<std::int64_t>(1, std::min<std::int64_t>(count, static_cast<std::int64_t>(2 * work / parallel_grain_ns)));
   const int parts = static_cast<int>(std::min<std::int64_t>(threads, useful));
   if (parts == 1) {
     body(std::int64_t{0}, count, 0);

@@ -1,6 +1,11 @@
 #include "cpu/products.h"
 
+#include <algorithm>
+#include <cstring>
+#include <optional>
+
 #include "core/error.h"
+#include "cpu/parallel.h"
 
 namespace paella::cpu {
 
@@ -11,24 +16,36 @@ using Tag = memory::format_tag;
 
 // Enough for all shapes of a model at a few image sizes; a primitive is some hundred kilobytes of generated code.
 constexpr std::size_t cached_primitives = 512;
-// Row count for which oneDNN is asked how it wants weights packed. It gives the same answer for every M that it was asked
-// about (1 to 4096); fixing it here makes sure that one packing serves all, and that a row has the same bits for every M.
+// Row count for which oneDNN is asked how it wants weights packed. It gives the same answer for every M that it was
+// asked about (1 to 4096); fixing it here makes sure that one packing serves all, and that a row has the same bits for
+// every M.
 constexpr std::int64_t packing_rows = 512;
+
+// Rows of a piece in steady mode: all rows of such a piece get the same arithmetic on AVX2 and SSE4.1 (a multiple of 16
+// and 24, their kernels' heights), and it is tall enough for full speed.
+constexpr std::int64_t steady_rows = 48;
 
 memory::data_type onednn_type(DType type) {
   switch (type) {
-    case DType::f32: return memory::data_type::f32;
-    case DType::bf16: return memory::data_type::bf16;
-    default: fail(ErrorCode::internal, "products: expected f32 or bf16, got ", name_of(type));
+    case DType::f32:
+      return memory::data_type::f32;
+    case DType::bf16:
+      return memory::data_type::bf16;
+    default:
+      fail(ErrorCode::internal, "products: expected f32 or bf16, got ", name_of(type));
   }
 }
 
 dnnl::algorithm onednn_activation(Activation activation) {
   switch (activation) {
-    case Activation::gelu_erf: return dnnl::algorithm::eltwise_gelu_erf;
-    case Activation::gelu_tanh: return dnnl::algorithm::eltwise_gelu_tanh;
-    case Activation::silu: return dnnl::algorithm::eltwise_swish;
-    case Activation::none: break;
+    case Activation::gelu_erf:
+      return dnnl::algorithm::eltwise_gelu_erf;
+    case Activation::gelu_tanh:
+      return dnnl::algorithm::eltwise_gelu_tanh;
+    case Activation::silu:
+      return dnnl::algorithm::eltwise_swish;
+    case Activation::none:
+      break;
   }
   return dnnl::algorithm::undef;
 }
@@ -54,22 +71,38 @@ void* writable(const void* data) { return const_cast<void*>(data); }
 
 }  // namespace
 
-// A primitive with its arguments; addresses are set before each execution.
+// A primitive with its arguments, one set per thread that may run it; addresses are set before each execution.
 struct Products::Primitive {
+  struct Arguments {
+    memory x, weight, bias, out, scratchpad, factor, shift;
+    std::unordered_map<int, memory> all;
+  };
   dnnl::matmul matmul;
   std::size_t scratchpad_bytes = 0;
-  memory x, weight, bias, out, scratchpad, factor, shift;
-  std::unordered_map<int, memory> arguments;
+  std::vector<Arguments> arguments;
 };
 
-Products::Products(std::shared_ptr<Account> account)
-    : engine_(dnnl::engine::kind::cpu, 0), stream_(engine_), account_(std::move(account)) {}
+Products::Products(int threads, std::shared_ptr<Account> account)
+    : engine_(dnnl::engine::kind::cpu, 0), threads_(threads), account_(std::move(account)) {
+  for (int thread = 0; thread < threads; ++thread) streams_.emplace_back(engine_);
+  const ThreadScope scope(threads);
+  const auto f32 = memory::data_type::f32;
+  const dnnl::matmul::primitive_desc sample(engine_, memory::desc({packing_rows, 512}, f32, Tag::ab),
+                                            memory::desc({512, 512}, f32, Tag::any),
+                                            memory::desc({packing_rows, 512}, f32, Tag::ab));
+  steady_ = std::string(sample.impl_info_str()).rfind("brg:avx512", 0) != 0;
+}
 
 Products::~Products() = default;
 
 std::string Products::version() {
   const dnnl_version_t* version = dnnl_version();
   return concat(version->major, ".", version->minor, ".", version->patch);
+}
+
+bool Products::has_bf16() {
+  const int needed = static_cast<int>(dnnl::cpu_isa::avx512_core_bf16);
+  return (static_cast<int>(dnnl::get_effective_cpu_isa()) & needed) == needed;
 }
 
 void* Products::scratchpad(std::size_t bytes) {
@@ -85,6 +118,7 @@ const memory::desc& Products::packed_layout(std::int64_t columns, std::int64_t i
   if (layout.is_zero()) {
     const auto data_type = onednn_type(type);
     layout = with_context("packing", packing_rows, columns, inner, [&] {
+      if (steady_) return memory::desc({inner, columns}, data_type, Tag::ab);
       return dnnl::matmul::primitive_desc(engine_, memory::desc({packing_rows, inner}, data_type, Tag::ab),
                                           memory::desc({inner, columns}, data_type, Tag::any),
                                           memory::desc({packing_rows, columns}, data_type, Tag::ab))
@@ -101,19 +135,15 @@ void Products::pack(std::span<const float> w, std::int64_t columns, std::int64_t
   with_context("packing", packing_rows, columns, inner, [&] {
     memory from({{inner, columns}, memory::data_type::f32, Tag::ba}, engine_, writable(w.data()));
     memory packed(to.packed, engine_, to.memory.data());
-    dnnl::reorder(from, packed).execute(stream_, from, packed);
-    stream_.wait();
+    dnnl::reorder(from, packed).execute(streams_[0], from, packed);
+    streams_[0].wait();
   });
 }
 
-Products::Primitive& Products::primitive(const Key& key, const CpuConstant& weight, const Epilogue& epilogue) {
-  if (const auto found = cache_.find(key); found != cache_.end()) {
-    recent_.splice(recent_.begin(), recent_, found->second);
-    return *found->second->second;
-  }
-  const auto& [rows, columns, inner, x_type, weight_type, out_type, kind] = key;
+std::unique_ptr<Products::Primitive> Products::make(const Spec& spec, const memory::desc& weight,
+                                                    const Epilogue& epilogue) {
   auto made = std::make_unique<Primitive>();
-  const memory::desc per_column({1, columns}, memory::data_type::f32, Tag::ab);
+  const memory::desc per_column({1, spec.columns}, memory::data_type::f32, Tag::ab);
   dnnl::post_ops steps;
   if (epilogue.activation != Activation::none) {
     const float alpha = epilogue.activation == Activation::silu ? 1.0f : 0.0f;
@@ -128,39 +158,64 @@ Products::Primitive& Products::primitive(const Key& key, const CpuConstant& weig
   dnnl::primitive_attr attributes;
   attributes.set_post_ops(steps);
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-  const memory::desc x({rows, inner}, onednn_type(x_type), Tag::ab);
-  const memory::desc out({rows, columns}, onednn_type(out_type), Tag::ab);
-  const auto description =
-      epilogue.bias != nullptr
-          ? dnnl::matmul::primitive_desc(engine_, x, weight.packed, per_column, out, attributes)
-          : dnnl::matmul::primitive_desc(engine_, x, weight.packed, out, attributes);
+  const memory::desc x({spec.rows, spec.inner}, onednn_type(spec.x_type), Tag::ab);
+  const memory::desc out({spec.rows, spec.columns}, onednn_type(spec.out_type), memory::dims{spec.out_stride, 1});
+  const auto description = epilogue.bias != nullptr
+                               ? dnnl::matmul::primitive_desc(engine_, x, weight, per_column, out, attributes)
+                               : dnnl::matmul::primitive_desc(engine_, x, weight, out, attributes);
   made->matmul = dnnl::matmul(description);
   made->scratchpad_bytes = description.scratchpad_desc().get_size();
-  made->x = memory(x, engine_, nullptr);
-  made->weight = memory(weight.packed, engine_, nullptr);
-  made->out = memory(out, engine_, nullptr);
-  made->scratchpad = memory(description.scratchpad_desc(), engine_, nullptr);
-  made->arguments = {{DNNL_ARG_SRC, made->x},
-                     {DNNL_ARG_WEIGHTS, made->weight},
-                     {DNNL_ARG_DST, made->out},
-                     {DNNL_ARG_SCRATCHPAD, made->scratchpad}};
-  if (epilogue.bias != nullptr) {
-    made->bias = memory(per_column, engine_, nullptr);
-    made->arguments.emplace(DNNL_ARG_BIAS, made->bias);
+  made->arguments.resize(steady_ ? streams_.size() : 1);
+  for (Primitive::Arguments& arguments : made->arguments) {
+    arguments.x = memory(x, engine_, nullptr);
+    arguments.weight = memory(weight, engine_, nullptr);
+    arguments.out = memory(out, engine_, nullptr);
+    arguments.scratchpad = memory(description.scratchpad_desc(), engine_, nullptr);
+    arguments.all = {{DNNL_ARG_SRC, arguments.x},
+                     {DNNL_ARG_WEIGHTS, arguments.weight},
+                     {DNNL_ARG_DST, arguments.out},
+                     {DNNL_ARG_SCRATCHPAD, arguments.scratchpad}};
+    if (epilogue.bias != nullptr) {
+      arguments.bias = memory(per_column, engine_, nullptr);
+      arguments.all.emplace(DNNL_ARG_BIAS, arguments.bias);
+    }
+    if (epilogue.factor != nullptr) {
+      arguments.factor = memory(per_column, engine_, nullptr);
+      arguments.shift = memory(per_column, engine_, nullptr);
+      arguments.all.emplace(DNNL_ARG_ATTR_MULTIPLE_POST_OP(first_binary) | DNNL_ARG_SRC_1, arguments.factor);
+      arguments.all.emplace(DNNL_ARG_ATTR_MULTIPLE_POST_OP(first_binary + 1) | DNNL_ARG_SRC_1, arguments.shift);
+    }
   }
-  if (epilogue.factor != nullptr) {
-    made->factor = memory(per_column, engine_, nullptr);
-    made->shift = memory(per_column, engine_, nullptr);
-    made->arguments.emplace(DNNL_ARG_ATTR_MULTIPLE_POST_OP(first_binary) | DNNL_ARG_SRC_1, made->factor);
-    made->arguments.emplace(DNNL_ARG_ATTR_MULTIPLE_POST_OP(first_binary + 1) | DNNL_ARG_SRC_1, made->shift);
+  return made;
+}
+
+Products::Primitive& Products::primitive(const Spec& spec, const memory::desc& weight, const Epilogue& epilogue) {
+  if (const auto found = cache_.find(spec); found != cache_.end()) {
+    recent_.splice(recent_.begin(), recent_, found->second);
+    return *found->second->second;
   }
+  auto made = make(spec, weight, epilogue);
   if (recent_.size() >= cached_primitives) {
     cache_.erase(recent_.back().first);
     recent_.pop_back();
   }
-  recent_.emplace_front(key, std::move(made));
-  cache_.emplace(key, recent_.begin());
+  recent_.emplace_front(spec, std::move(made));
+  cache_.emplace(spec, recent_.begin());
   return *recent_.front().second;
+}
+
+void Products::execute(Primitive& primitive, int thread, const Addresses& at, void* scratchpad) {
+  Primitive::Arguments& arguments = primitive.arguments[static_cast<std::size_t>(thread)];
+  arguments.x.set_data_handle(writable(at.x));
+  arguments.weight.set_data_handle(writable(at.weight));
+  arguments.out.set_data_handle(at.out);
+  arguments.scratchpad.set_data_handle(scratchpad);
+  if (at.epilogue.bias != nullptr) arguments.bias.set_data_handle(writable(at.epilogue.bias));
+  if (at.epilogue.factor != nullptr) {
+    arguments.factor.set_data_handle(writable(at.epilogue.factor));
+    arguments.shift.set_data_handle(writable(at.epilogue.shift));
+  }
+  primitive.matmul.execute(streams_[static_cast<std::size_t>(thread)], arguments.all);
 }
 
 void Products::run(const void* x, DType x_type, std::int64_t rows, const CpuConstant& weight, const Epilogue& epilogue,
@@ -170,32 +225,86 @@ void Products::run(const void* x, DType x_type, std::int64_t rows, const CpuCons
          name_of(x_type));
   if (rows == 0) return;
   with_context("linear", rows, columns, inner, [&] {
-    const Key key{rows, columns, inner, x_type, weight.dtype, out_type, kind_of(epilogue)};
-    Primitive& made = primitive(key, weight, epilogue);
-    made.x.set_data_handle(writable(x));
-    made.weight.set_data_handle(weight.memory.data());
-    made.out.set_data_handle(out);
-    made.scratchpad.set_data_handle(scratchpad(made.scratchpad_bytes));
-    if (epilogue.bias != nullptr) made.bias.set_data_handle(writable(epilogue.bias));
-    if (epilogue.factor != nullptr) {
-      made.factor.set_data_handle(writable(epilogue.factor));
-      made.shift.set_data_handle(writable(epilogue.shift));
-    }
-    made.matmul.execute(stream_, made.arguments);
+    const Spec spec{rows, columns, inner, columns, x_type, weight.dtype, out_type, kind_of(epilogue)};
+    const Addresses at{x, weight.memory.data(), epilogue, out};
+    if (steady_) return run_steady(spec, weight, at);
+    Primitive& made = primitive(spec, weight.packed, epilogue);
+    execute(made, 0, at, scratchpad(made.scratchpad_bytes));
   });
+}
+
+// Pieces of `steady_rows` rows and a width that depends only on the weights. The last rows are done in a copy that is
+// filled up, so that there is one shape of piece per width.
+void Products::run_steady(const Spec& whole, const CpuConstant& weight, const Addresses& at) {
+  const std::int64_t width = std::clamp<std::int64_t>((whole.columns / 8 + 15) / 16 * 16, 64, 512);
+  const std::int64_t parts = (whole.columns + width - 1) / width, blocks = (whole.rows + steady_rows - 1) / steady_rows;
+  const std::int64_t last_width = whole.columns - (parts - 1) * width, last_rows = whole.rows % steady_rows;
+  const auto x_bytes = static_cast<std::int64_t>(size_of(whole.x_type)), w_bytes = x_bytes;
+  const auto out_bytes = static_cast<std::int64_t>(size_of(whole.out_type));
+  const std::int64_t x_row = whole.inner * x_bytes, out_row = whole.columns * out_bytes;
+
+  const auto piece = [&](std::int64_t columns) -> Primitive& {
+    const ThreadScope alone(1);
+    Spec spec = whole;
+    spec.rows = steady_rows;
+    spec.columns = columns;
+    const memory::desc layout({whole.inner, columns}, onednn_type(weight.dtype), memory::dims{whole.columns, 1});
+    return primitive(spec, layout, at.epilogue);
+  };
+  Primitive& first = piece(width < whole.columns ? width : whole.columns);
+  Primitive& last = piece(last_width);
+  const auto rounded = [](std::size_t bytes) { return (bytes + 63) / 64 * 64; };
+  const std::size_t per_thread = rounded(std::max(first.scratchpad_bytes, last.scratchpad_bytes));
+  const std::size_t x_copy = rounded(static_cast<std::size_t>(steady_rows * x_row));
+  const std::size_t out_copy = rounded(static_cast<std::size_t>(steady_rows * out_row));
+  auto* memory = static_cast<std::uint8_t*>(
+      scratchpad(per_thread * streams_.size() + (last_rows > 0 ? x_copy + out_copy : 0)));
+  std::uint8_t* x_filled = memory + per_thread * streams_.size();
+  std::uint8_t* out_filled = x_filled + x_copy;
+  const auto* x = static_cast<const std::uint8_t*>(at.x);
+  auto* out = static_cast<std::uint8_t*>(at.out);
+  const std::int64_t whole_rows = whole.rows - last_rows;
+  if (last_rows > 0) {
+    std::memcpy(x_filled, x + whole_rows * x_row, static_cast<std::size_t>(last_rows * x_row));
+    std::memset(x_filled + last_rows * x_row, 0, static_cast<std::size_t>((steady_rows - last_rows) * x_row));
+    std::memset(out_filled, 0, static_cast<std::size_t>(steady_rows * out_row));
+    if (at.epilogue.accumulate)
+      std::memcpy(out_filled, out + whole_rows * out_row, static_cast<std::size_t>(last_rows * out_row));
+  }
+  const double piece_ns = static_cast<double>(steady_rows * width * whole.inner) / 40;
+  parallel_tasks(threads_, blocks * parts, piece_ns, [&](std::int64_t item, int thread) {
+    const ThreadScope alone(1);
+    const std::int64_t block = item / parts, column = item % parts * width;
+    const bool filled = (block + 1) * steady_rows > whole.rows;
+    Addresses here = at;
+    here.x = filled ? x_filled : x + block * steady_rows * x_row;
+    here.weight = static_cast<const std::uint8_t*>(at.weight) + column * w_bytes;
+    here.out = (filled ? out_filled : out + block * steady_rows * out_row) + column * out_bytes;
+    if (at.epilogue.bias != nullptr) here.epilogue.bias += column;
+    if (at.epilogue.factor != nullptr) {
+      here.epilogue.factor += column;
+      here.epilogue.shift += column;
+    }
+    execute(item % parts + 1 < parts ? first : last, thread, here,
+            memory + static_cast<std::size_t>(thread) * per_thread);
+  });
+  if (last_rows > 0)
+    std::memcpy(out + whole_rows * out_row, out_filled, static_cast<std::size_t>(last_rows * out_row));
 }
 
 void Products::run_plain(const float* x, const float* w, std::int64_t rows, std::int64_t inner, std::int64_t columns,
                          float* out) {
   if (rows == 0) return;
   with_context("host_product", rows, columns, inner, [&] {
+    std::optional<ThreadScope> alone;
+    if (steady_) alone.emplace(1);
     const auto f32 = memory::data_type::f32;
     memory from({{rows, inner}, f32, Tag::ab}, engine_, writable(x));
     memory weight({{inner, columns}, f32, Tag::ba}, engine_, writable(w));
     memory to({{rows, columns}, f32, Tag::ab}, engine_, out);
     dnnl::matmul(dnnl::matmul::primitive_desc(engine_, from.get_desc(), weight.get_desc(), to.get_desc()))
-        .execute(stream_, {{DNNL_ARG_SRC, from}, {DNNL_ARG_WEIGHTS, weight}, {DNNL_ARG_DST, to}});
-    stream_.wait();
+        .execute(streams_[0], {{DNNL_ARG_SRC, from}, {DNNL_ARG_WEIGHTS, weight}, {DNNL_ARG_DST, to}});
+    streams_[0].wait();
   });
 }
 

@@ -1,6 +1,7 @@
 // Matrix products through oneDNN: weights packed once, primitives cached.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <list>
 #include <map>
@@ -35,45 +36,68 @@ inline const CpuConstant& cpu(const Constant& constant) { return static_cast<con
 
 // What follows a product, in this order; see Products::run.
 struct Epilogue {
-  const float* bias = nullptr;              // [N]
+  const float* bias = nullptr;  // [N]
   Activation activation = Activation::none;
-  bool accumulate = false;                  // out += instead of out =
-  const float* factor = nullptr;            // [N]: then out·factor + shift
-  const float* shift = nullptr;             // [N]
+  bool accumulate = false;        // out += instead of out =
+  const float* factor = nullptr;  // [N]: then out·factor + shift
+  const float* shift = nullptr;   // [N]
 };
 
 class Products {
  public:
-  explicit Products(std::shared_ptr<Account> account);
+  Products(int threads, std::shared_ptr<Account> account);
   ~Products();
 
   // Lays w [N, K] out as products of any M want it, in `type`.
   void pack(std::span<const float> w, std::int64_t columns, std::int64_t inner, DType type, const std::string& name,
             CpuConstant& to);
-  // out [M, N] = epilogue(x [M, K] · wᵀ). A row of the result has the same bits whatever M is.
-  void run(const void* x, DType x_type, std::int64_t rows, const CpuConstant& weight, const Epilogue& epilogue, void* out,
-           DType out_type);
+  // out [M, N] = epilogue(x [M, K] · wᵀ). A row of the result has the same bits whatever M is, and whatever the number of
+  // threads is: see `steady_`.
+  void run(const void* x, DType x_type, std::int64_t rows, const CpuConstant& weight, const Epilogue& epilogue,
+           void* out, DType out_type);
   // x [M, K] · wᵀ on plain memory.
-  void run_plain(const float* x, const float* w, std::int64_t rows, std::int64_t inner, std::int64_t columns, float* out);
+  void run_plain(const float* x, const float* w, std::int64_t rows, std::int64_t inner, std::int64_t columns,
+                 float* out);
 
   static std::string version();
+  // Whether oneDNN has instructions for bf16 on this CPU.
+  static bool has_bf16();
 
  private:
-  // rows, columns, inner, types, what the epilogue consists of
-  using Key = std::tuple<std::int64_t, std::int64_t, std::int64_t, DType, DType, DType, int>;
+  // What a primitive is made for. Outputs may be some columns of a wider matrix.
+  struct Spec {
+    std::int64_t rows, columns, inner, out_stride;
+    DType x_type, weight_type, out_type;
+    int epilogue;  // which parts it has
+    auto operator<=>(const Spec&) const = default;
+  };
+  struct Addresses {
+    const void* x;
+    const void* weight;
+    Epilogue epilogue;
+    void* out;
+  };
   struct Primitive;
-  Primitive& primitive(const Key& key, const CpuConstant& weight, const Epilogue& epilogue);
+  Primitive& primitive(const Spec& spec, const dnnl::memory::desc& weight, const Epilogue& epilogue);
+  std::unique_ptr<Primitive> make(const Spec& spec, const dnnl::memory::desc& weight, const Epilogue& epilogue);
+  void execute(Primitive& primitive, int thread, const Addresses& at, void* scratchpad);
+  void run_steady(const Spec& whole, const CpuConstant& weight, const Addresses& at);
   const dnnl::memory::desc& packed_layout(std::int64_t columns, std::int64_t inner, DType type);
   void* scratchpad(std::size_t bytes);
 
   dnnl::engine engine_;
-  dnnl::stream stream_;
+  std::vector<dnnl::stream> streams_;  // one per thread
+  int threads_;
+  // oneDNN's kernels for AVX-512 treat all rows alike. Those for older CPUs choose their way by the number of rows and of
+  // threads, and sums are then rounded otherwise: there, every product is made of pieces of one fixed size, each by one
+  // thread.
+  bool steady_;
   std::shared_ptr<Account> account_;
   Memory scratchpad_;
   std::map<std::tuple<std::int64_t, std::int64_t, DType>, dnnl::memory::desc> layouts_;
   // Most recently used first.
-  std::list<std::pair<Key, std::unique_ptr<Primitive>>> recent_;
-  std::map<Key, decltype(recent_)::iterator> cache_;
+  std::list<std::pair<Spec, std::unique_ptr<Primitive>>> recent_;
+  std::map<Spec, decltype(recent_)::iterator> cache_;
 };
 
 }  // namespace paella::cpu

@@ -49,9 +49,8 @@ void CpuSampler::guide(const Tensor& features, const Tensor& guidance, const Ten
   parallel_range(context_.threads, lines, 0.2 * static_cast<double>(line),
                  [&](std::int64_t begin, std::int64_t end, int) {
                    for (std::int64_t i = begin; i < end; ++i)
-                     context_.kernels->blend(features.as<float>() + i * line,
-                                             features.as<float>() + (lines + i) * line, line,
-                                             guidance.as<float>()[i / out.shape[1]], out.as<float>() + i * line);
+                     context_.kernels->blend(features.as<float>() + i * line, features.as<float>() + (lines + i) * line,
+                                             line, guidance.as<float>()[i / out.shape[1]], out.as<float>() + i * line);
                  });
 }
 
@@ -105,10 +104,11 @@ void CpuSampler::sample(const Tensor& features, const ConstantPtr& head, const S
   const ThreadScope threads(context_.threads);
   // Logits of a few rows at a time, which are drawn from while they are in cache.
   constexpr std::int64_t budget = std::int64_t{4} << 20;
-  const std::int64_t chunk = std::clamp<std::int64_t>(budget / (4 * codes) / 16 * 16, 16, std::max<std::int64_t>(16, rows));
+  const std::int64_t chunk =
+      std::clamp<std::int64_t>(budget / (4 * codes) / 16 * 16, 16, std::max<std::int64_t>(16, rows));
   float* logits = context_.scratch_of<float>(chunk * codes + context_.threads * 3 * codes);
-  const Draw draw{codes, tokens.shape[1] * tokens.shape[2], step, mode, typical, !context_.fused,
-                  tokens.as<std::int32_t>()};
+  const Draw draw{codes,           tokens.shape[1] * tokens.shape[2], step, mode, typical,
+                  !context_.fused, tokens.as<std::int32_t>()};
   for (std::int64_t first = 0; first < rows; first += chunk) {
     const std::int64_t count = std::min(chunk, rows - first);
     context_.products->run(features.as<float>() + first * channels, DType::f32, count, cpu(*head), {}, logits,
@@ -125,8 +125,7 @@ void CpuSampler::renoise(const Tensor& tokens, const Tensor& noise, const StepIn
   parallel_range(context_.threads, tokens.elements(), 15, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t image = i / pixels;
-      const float uniform =
-          renoise_uniform(seed_of(step.seed, image), number, static_cast<std::uint32_t>(i % pixels));
+      const float uniform = renoise_uniform(seed_of(step.seed, image), number, static_cast<std::uint32_t>(i % pixels));
       if (uniform < step.renoise_level.as<float>()[image]) tokens.as<std::int32_t>()[i] = noise.as<std::int32_t>()[i];
     }
   });

@@ -1,7 +1,7 @@
 /**
  * `npm run bench`: the figures that this project promises. Each part is a row that says where and how it was measured.
  *
- *   npm run bench -- [--only latency,process,endurance,native] [--generations 1000] [--native <program>] [--output <file.json>]
+ *   npm run bench -- [--only latency,process,endurance,native] [--generations 1000] [--native <program>] [--rounds 5] [--output <file.json>]
  *
  * - latency: the bundled model, one image of 64×64 pixels, 8 guided steps, warm; per stage
  * - process: the whole command, from its start to the written PNG
@@ -29,6 +29,7 @@ const { values } = parseArgs({
     model: { type: 'string', default: 'tiny' },
     generations: { type: 'string', default: '1000' },
     native: { type: 'string' },
+    rounds: { type: 'string' },
     output: { type: 'string' },
   },
 });
@@ -82,7 +83,7 @@ function native(): object[] {
     process.stderr.write('native: skipped, build/…/paella_bench was not built (npm test builds it)\n');
     return [];
   }
-  const { status, stdout, stderr } = spawnSync(program, ['--json'], {
+  const { status, stdout, stderr } = spawnSync(program, ['step', ...(values.rounds ? ['--rounds', values.rounds] : [])], {
     cwd: root,
     encoding: 'utf8',
     maxBuffer: 2 ** 26,

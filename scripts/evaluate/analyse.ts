@@ -4,7 +4,7 @@ import { readdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import sharp from 'sharp';
-import { type Expectation, readExpectations } from './expectation.js';
+import { type Expectation, readExpectations, readExpectationsOfFiles } from './expectation.js';
 import { assess, type Judged } from './judge.js';
 import type { Picture } from './raster.js';
 import { summarise, table } from './summary.js';
@@ -34,6 +34,12 @@ async function jobsOfFolder(folder: string, captions: string): Promise<Job[]> {
   });
 }
 
+/** The captions of a JSON file, each of which names its picture, relative to that file. */
+async function jobsOfFile(list: string): Promise<Job[]> {
+  const entries = await readExpectationsOfFiles(list);
+  return entries.map(({ file, ...expectation }) => ({ file: path.resolve(path.dirname(list), file), expectation }));
+}
+
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
@@ -42,8 +48,11 @@ async function main(): Promise<void> {
       output: { type: 'string' },
     },
   });
-  if (!values.raw) throw new Error('usage: analyse.ts --raw <folder> [--captions <file.json>] [--output <file.json>]');
-  const jobs = await jobsOfFolder(values.raw, values.captions);
+  if (!values.raw)
+    throw new Error('usage: analyse.ts --raw <folder or file.json> [--captions <file.json>] [--output <file.json>]');
+  const jobs = values.raw.endsWith('.json')
+    ? await jobsOfFile(values.raw)
+    : await jobsOfFolder(values.raw, values.captions);
   const judged: Array<Judged & { file: string }> = [];
   for (const { file, expectation } of jobs) {
     judged.push({ file: path.basename(file), ...assess(expectation, await readPicture(file)) });

@@ -18,10 +18,19 @@ const expectation = z.object({
 export type Expectation = z.infer<typeof expectation>;
 export type WantedObject = Expectation['objects'][number];
 
-const file = z.union([z.array(expectation), z.object({ captions: z.array(expectation) })]);
-
-export async function readExpectations(path: string): Promise<Expectation[]> {
-  const parsed = file.safeParse(JSON.parse(await readFile(path, 'utf8')));
+/** Either a list, or a list with something to say about it (heldout.json). */
+async function readList<T>(path: string, entry: z.ZodType<T>): Promise<T[]> {
+  const list = z.union([z.array(entry), z.object({ captions: z.array(entry) })]);
+  const parsed = list.safeParse(JSON.parse(await readFile(path, 'utf8')));
   if (!parsed.success) throw new Error(`${path} is not a list of captions: ${z.prettifyError(parsed.error)}`);
   return Array.isArray(parsed.data) ? parsed.data : parsed.data.captions;
+}
+
+export function readExpectations(path: string): Promise<Expectation[]> {
+  return readList(path, expectation);
+}
+
+/** Captions of which each names its picture's file. */
+export function readExpectationsOfFiles(path: string): Promise<Array<Expectation & { file: string }>> {
+  return readList(path, expectation.extend({ file: z.string() }));
 }

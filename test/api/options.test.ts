@@ -283,7 +283,13 @@ t.test('load', async (t) => {
     maxBatch: ['an integer between 1 and 1024', [...notANumber, [0, '0']]],
     maxDelayMs: ['an integer between 0 and 60000', [...notANumber, [-1, '-1']]],
     maxQueue: ['an integer between 1 and 1000000', [...notANumber, [0, '0']]],
-    memory: ['one of resident, balanced, low', [['high', '"high"']]],
+    memory: [
+      "'resident' ('balanced' and 'low' are not supported yet)",
+      [
+        ['high', '"high"'],
+        ['low', '"low"'],
+      ],
+    ],
     signal: ['an AbortSignal', [[{}, '{}']]],
     onProgress: ['a function', [[5, '5']]],
     logger: [

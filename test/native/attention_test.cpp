@@ -56,9 +56,9 @@ Doubles expected_attention(const Case& size, const Data& data) {
     const std::int64_t image = row % size.images, condition = size.index[static_cast<std::size_t>(row)];
     const std::int64_t keys = pixels + size.lengths[static_cast<std::size_t>(condition)];
     const auto value = [&](std::int64_t key, std::int64_t part, std::int64_t channel) -> double {
-      if (key < pixels)
-        return data.qkv[static_cast<std::size_t>(((image * pixels + key) * 3 + part) * c + channel)];
-      return data.kv[static_cast<std::size_t>(((condition * size.longest + key - pixels) * 2 + part - 1) * c + channel)];
+      if (key < pixels) return data.qkv[static_cast<std::size_t>(((image * pixels + key) * 3 + part) * c + channel)];
+      return data
+          .kv[static_cast<std::size_t>(((condition * size.longest + key - pixels) * 2 + part - 1) * c + channel)];
     };
     for (std::int64_t query = 0; query < pixels; ++query)
       for (std::int64_t head = 0; head < size.heads; ++head) {
@@ -129,15 +129,14 @@ TEST("text_attention: unscaled scores plus a bias per distance") {
   for (const Variant& variant : variants()) {
     const auto backend = make(variant);
     double worst = 0;
-    for (const auto& [tokens, heads, d] : {std::tuple<std::int64_t, int, std::int64_t>{1, 1, 4}, {5, 2, 8}, {33, 3, 17},
-                                           {140, 2, 64}}) {
+    for (const auto& [tokens, heads, d] :
+         {std::tuple<std::int64_t, int, std::int64_t>{1, 1, 4}, {5, 2, 8}, {33, 3, 17}, {140, 2, 64}}) {
       Random random(9);
       const std::int64_t c = heads * d;
       const auto qkv = random.normal(tokens * 3 * c, 0.5f), bias = random.normal(heads * (2 * tokens - 1));
-      const auto found = compute(*backend, {input_f32({tokens, 3 * c}, qkv), input_f32({heads, 2 * tokens - 1}, bias)},
-                                 {tokens, c}, [&](Ops& ops, auto in) {
-                                   return ops.text_attention(as_operand(ops, in[0]), in[1], heads);
-                                 });
+      const auto found =
+          compute(*backend, {input_f32({tokens, 3 * c}, qkv), input_f32({heads, 2 * tokens - 1}, bias)}, {tokens, c},
+                  [&](Ops& ops, auto in) { return ops.text_attention(as_operand(ops, in[0]), in[1], heads); });
       Doubles expected(found.size());
       const auto value = [&](std::int64_t token, std::int64_t part, std::int64_t channel) -> double {
         return qkv[static_cast<std::size_t>((token * 3 + part) * c + channel)];

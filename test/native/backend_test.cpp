@@ -21,7 +21,8 @@ TEST("describe: plausible numbers") {
 
 TEST("options: wrong ones are refused by name") {
   CHECK_THROWS(cpu::make_backend({.precision = "int3"}), ErrorCode::invalid_option, "got int3");
-  CHECK_THROWS(cpu::make_backend({.precision = ""}), ErrorCode::invalid_option, "precision: expected one of auto, fp32");
+  CHECK_THROWS(cpu::make_backend({.precision = ""}), ErrorCode::invalid_option,
+               "precision: expected one of auto, fp32");
   CHECK_THROWS(cpu::make_backend({.threads = -1}), ErrorCode::invalid_option, "threads");
   setenv("PAELLA_CPU_ISA", "sse9", 1);
   CHECK_THROWS(cpu::make_backend({}), ErrorCode::invalid_option, "PAELLA_CPU_ISA");
@@ -44,7 +45,8 @@ TEST("memory: counted, and more than there is is refused") {
   CHECK(backend->memory().peak >= 1000);
   CHECK_THROWS(backend->allocate(std::size_t{1} << 50), ErrorCode::out_of_memory, "1125899906842624 bytes needed");
   CHECK_THROWS(backend->allocate(std::numeric_limits<std::size_t>::max()), ErrorCode::out_of_memory, "bytes free");
-  const auto huge = std::make_shared<Lambda>([](Ops& ops, auto, auto) { ops.allocate({1 << 20, 1 << 20, 64}, DType::f32); });
+  const auto huge =
+      std::make_shared<Lambda>([](Ops& ops, auto, auto) { ops.allocate({1 << 20, 1 << 20, 64}, DType::f32); });
   CHECK_THROWS(backend->compile(huge, {}, {}), ErrorCode::out_of_memory, "activations of test");
 }
 

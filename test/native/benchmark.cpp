@@ -62,11 +62,16 @@ int main(int count, char** arguments) {
   const std::string mode = arguments[1];
   for (int i = 2; i + 1 < count; i += 2) {
     const std::string option = arguments[i];
-    if (option == "--threads") settings.threads = std::atoi(arguments[i + 1]);
-    else if (option == "--precision") settings.precision = arguments[i + 1];
-    else if (option == "--seconds") settings.seconds = std::atof(arguments[i + 1]);
-    else if (option == "--rounds") settings.rounds = std::atoi(arguments[i + 1]);
-    else return usage();
+    if (option == "--threads")
+      settings.threads = std::atoi(arguments[i + 1]);
+    else if (option == "--precision")
+      settings.precision = arguments[i + 1];
+    else if (option == "--seconds")
+      settings.seconds = std::atof(arguments[i + 1]);
+    else if (option == "--rounds")
+      settings.rounds = std::atoi(arguments[i + 1]);
+    else
+      return usage();
   }
   const auto run = mode == "products" ? products : mode == "operations" ? operations : mode == "step" ? step : nullptr;
   if (run == nullptr) return usage();

@@ -28,9 +28,10 @@ struct Block {
 
 enum class Composite { depthwise_norm, depthwise_norm_skip, tail, tail_modulated, norm_depthwise_add, mlp_add };
 constexpr Composite composites[] = {Composite::depthwise_norm, Composite::depthwise_norm_skip, Composite::tail,
-                                    Composite::tail_modulated, Composite::norm_depthwise_add, Composite::mlp_add};
-const char* const names[] = {"depthwise_norm", "depthwise_norm with skip", "res_block_tail",
-                             "res_block_tail with modulation", "norm_depthwise_add", "mlp_add"};
+                                    Composite::tail_modulated, Composite::norm_depthwise_add,  Composite::mlp_add};
+const char* const names[] = {"depthwise_norm",     "depthwise_norm with skip",
+                             "res_block_tail",     "res_block_tail with modulation",
+                             "norm_depthwise_add", "mlp_add"};
 
 // x: residual, y: operand or skip, modulation [2C].
 std::vector<float> apply(const Variant& variant, Composite composite, const Block& block, const Shape& shape,
@@ -53,14 +54,18 @@ std::vector<float> apply(const Variant& variant, Composite composite, const Bloc
                        return ops.depthwise_norm(in[0], nullptr, plain, bias, Padding::zero, 1e-6f);
                      case Composite::depthwise_norm_skip:
                        return ops.depthwise_norm(in[0], &in[1], joined, bias, Padding::zero, 1e-6f);
-                     case Composite::tail: ops.res_block_tail(in[0], as_operand(ops, in[1]), tail, nullptr); break;
+                     case Composite::tail:
+                       ops.res_block_tail(in[0], as_operand(ops, in[1]), tail, nullptr);
+                       break;
                      case Composite::tail_modulated:
                        ops.res_block_tail(in[0], as_operand(ops, in[1]), tail, &in[2]);
                        break;
                      case Composite::norm_depthwise_add:
                        ops.norm_depthwise_add(in[0], plain, bias, Padding::replicate, 1e-6f);
                        break;
-                     case Composite::mlp_add: ops.mlp_add(in[0], as_operand(ops, in[1]), expand, contract); break;
+                     case Composite::mlp_add:
+                       ops.mlp_add(in[0], as_operand(ops, in[1]), expand, contract);
+                       break;
                    }
                    return in[0];
                  });
@@ -101,8 +106,8 @@ TEST("composites: an image's bits depend neither on the batch nor on the number 
         const Variant variant{.precision = precision, .threads = threads};
         const auto found = apply(variant, composite, block, shape, x, y, modulation);
         if (all.empty()) all = found;
-        const auto last = apply(variant, composite, block, alone, {x.end() - each, x.end()}, {y.end() - each, y.end()},
-                                modulation);
+        const auto last =
+            apply(variant, composite, block, alone, {x.end() - each, x.end()}, {y.end() - each, y.end()}, modulation);
         check(same_bits(found, all) && same_bits(last, {all.end() - each, all.end()}), __FILE__, __LINE__,
               concat(names[static_cast<int>(composite)], " differs: ", variant.text()));
       }

@@ -35,8 +35,8 @@ TEST("depthwise_conv: both paddings, odd sizes, with and without skip") {
             const auto w = random.normal(c * inputs * 9), b = random.normal(c);
             const auto weight = constant(*backend, w, {c, inputs, 3, 3}, Layout::depthwise);
             const auto bias = constant(*backend, b, {c}, Layout::vector);
-            const auto found = compute(
-                *backend, {input_f32(shape, x), input_f32(skip_shape, skip)}, shape, [&](Ops& ops, auto in) {
+            const auto found =
+                compute(*backend, {input_f32(shape, x), input_f32(skip_shape, skip)}, shape, [&](Ops& ops, auto in) {
                   return ops.depthwise_conv(in[0], with_skip ? &in[1] : nullptr, weight, bias, padding);
                 });
             Doubles expected(found.size());
@@ -79,8 +79,8 @@ TEST("depthwise_conv: same bits for any number of threads and images") {
     const auto found = compute(*backend, {input_f32(shape, x)}, shape, body);
     if (all.empty()) all = found;
     CHECK(same_bits(found, all));
-    const auto last = compute(*backend, {input_f32(shape.with_first(1), {x.end() - each, x.end()})},
-                              shape.with_first(1), body);
+    const auto last =
+        compute(*backend, {input_f32(shape.with_first(1), {x.end() - each, x.end()})}, shape.with_first(1), body);
     CHECK(same_bits(last, {all.end() - each, all.end()}));
   }
 }

@@ -10,10 +10,14 @@ namespace {
 
 double activated(Activation activation, double x) {
   switch (activation) {
-    case Activation::gelu_erf: return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
-    case Activation::gelu_tanh: return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
-    case Activation::silu: return x / (1 + std::exp(-x));
-    case Activation::none: break;
+    case Activation::gelu_erf:
+      return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
+    case Activation::gelu_tanh:
+      return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+    case Activation::silu:
+      return x / (1 + std::exp(-x));
+    case Activation::none:
+      break;
   }
   return x;
 }
@@ -88,9 +92,8 @@ TEST("gather and gather_patches: rows of tables") {
         expected.push_back(values[0][static_cast<std::size_t>(index * channels + c)]);
     CHECK_BOUND("gather, " + variant.text(), error_of(rows, expected), bound_for(*backend, 0, 5e-3));
 
-    const auto found = compute(*backend, {tokens}, {2, height / 2, width / 2, channels}, [&](Ops& ops, auto in) {
-      return ops.gather_patches(tables, bias, in[0]);
-    });
+    const auto found = compute(*backend, {tokens}, {2, height / 2, width / 2, channels},
+                               [&](Ops& ops, auto in) { return ops.gather_patches(tables, bias, in[0]); });
     Doubles sums;
     for (std::int64_t image = 0; image < 2; ++image)
       for (std::int64_t y = 0; y < height / 2; ++y)
@@ -130,16 +133,15 @@ TEST("modulate, add, columns, repeat, select_row") {
     }
     CHECK_BOUND("modulate and add, " + variant.text(), error_of(modulated, expected), 1e-6);
 
-    const auto some = compute(*backend, inputs, shape.with_last(4),
-                              [&](Ops& ops, auto in) { return ops.columns(in[0], 5, 4); });
+    const auto some =
+        compute(*backend, inputs, shape.with_last(4), [&](Ops& ops, auto in) { return ops.columns(in[0], 5, 4); });
     bool right = true;
     for (std::int64_t i = 0; i < rows * 4; ++i)
       right &= some[static_cast<std::size_t>(i)] == x[static_cast<std::size_t>(i / 4 * channels + 5 + i % 4)];
     CHECK(right);
 
-    const auto twice = compute(*backend, inputs, shape.with_first(3), [&](Ops& ops, auto in) {
-      return ops.repeat(in[0], 3);
-    });
+    const auto twice =
+        compute(*backend, inputs, shape.with_first(3), [&](Ops& ops, auto in) { return ops.repeat(in[0], 3); });
     for (std::size_t copy = 0; copy < 3; ++copy)
       CHECK(same_bits(x, {twice.begin() + static_cast<std::ptrdiff_t>(copy * x.size()),
                           twice.begin() + static_cast<std::ptrdiff_t>((copy + 1) * x.size())}));
@@ -179,11 +181,9 @@ TEST("nearest_code: lowest index on ties") {
       if (codes > 50) std::copy_n(table.begin() + 40 * channels, channels, x.begin());
       const auto codebook = constant(*backend, table, {codes, channels}, Layout::table_f32);
       const Shape shape{1, 7, 11, channels};
-      const auto network = std::make_shared<Lambda>([&](Ops& ops, auto in, auto out) {
-        ops.nearest_code(in[0], codebook, out[0]);
-      });
-      const auto found = as<std::int32_t>(
-          run(*backend, network, {input_f32(shape, x)}, {{{1, 7, 11}, DType::i32}})[0]);
+      const auto network =
+          std::make_shared<Lambda>([&](Ops& ops, auto in, auto out) { ops.nearest_code(in[0], codebook, out[0]); });
+      const auto found = as<std::int32_t>(run(*backend, network, {input_f32(shape, x)}, {{{1, 7, 11}, DType::i32}})[0]);
       bool right = true;
       for (std::int64_t row = 0; row < rows; ++row) {
         double best = 1e30;

@@ -30,8 +30,7 @@ Doubles grn(const Doubles& h, std::int64_t images, std::int64_t channels, const 
     double mean = 0;
     for (std::size_t i = 0; i < each; ++i) norms[i % n] += h[image * each + i] * h[image * each + i];
     for (double& norm : norms) mean += (norm = std::sqrt(norm)) / static_cast<double>(n);
-    for (std::size_t i = 0; i < each; ++i)
-      out[image * each + i] *= 1 + gamma[i % n] * norms[i % n] / (mean + 1e-6);
+    for (std::size_t i = 0; i < each; ++i) out[image * each + i] *= 1 + gamma[i % n] * norms[i % n] / (mean + 1e-6);
   }
   return out;
 }
@@ -73,11 +72,11 @@ TEST("rms_norm") {
         for (std::size_t c = 0; c < n; ++c)
           expected[row + c] *= w[c] / std::sqrt(squares / static_cast<double>(n) + 1e-6);
       }
-      worst = std::max(worst, error_of(compute(*backend, {input_f32(shape, x)}, shape,
-                                               [&](Ops& ops, auto in) {
-                                                 return ops.rms_norm(in[0], weight, 1e-6f, ops.operand_type());
-                                               }),
-                                       expected));
+      worst = std::max(
+          worst,
+          error_of(compute(*backend, {input_f32(shape, x)}, shape,
+                           [&](Ops& ops, auto in) { return ops.rms_norm(in[0], weight, 1e-6f, ops.operand_type()); }),
+                   expected));
     }
     CHECK_BOUND("rms_norm, " + variant.text(), worst, bound_for(*backend, 1e-6, 5e-3));
   }

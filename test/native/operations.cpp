@@ -15,8 +15,8 @@ std::string Variant::text() const {
 
 std::unique_ptr<Backend> make(const Variant& variant) {
   if (!variant.isa.empty()) setenv("PAELLA_CPU_ISA", variant.isa.c_str(), 1);
-  auto backend = cpu::make_backend(
-      {.precision = variant.precision, .threads = variant.threads, .fused = variant.fused});
+  auto backend =
+      cpu::make_backend({.precision = variant.precision, .threads = variant.threads, .fused = variant.fused});
   if (!variant.isa.empty()) unsetenv("PAELLA_CPU_ISA");
   return backend;
 }
@@ -75,9 +75,8 @@ ConstantPtr constant(Backend& backend, const std::vector<float>& values, const S
 }
 
 std::vector<float> compute(Backend& backend, const std::vector<Input>& inputs, const Shape& out, const Body& body) {
-  const auto network = std::make_shared<Lambda>([&](Ops& ops, std::span<const Tensor> in, std::span<const Tensor> to) {
-    ops.copy(body(ops, in), to[0]);
-  });
+  const auto network = std::make_shared<Lambda>(
+      [&](Ops& ops, std::span<const Tensor> in, std::span<const Tensor> to) { ops.copy(body(ops, in), to[0]); });
   return as<float>(run(backend, network, inputs, {{out, DType::f32}})[0]);
 }
 

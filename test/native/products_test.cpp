@@ -11,10 +11,14 @@ namespace {
 
 double activated(Activation activation, double x) {
   switch (activation) {
-    case Activation::gelu_erf: return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
-    case Activation::gelu_tanh: return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
-    case Activation::silu: return x / (1 + std::exp(-x));
-    case Activation::none: break;
+    case Activation::gelu_erf:
+      return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
+    case Activation::gelu_tanh:
+      return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+    case Activation::silu:
+      return x / (1 + std::exp(-x));
+    case Activation::none:
+      break;
   }
   return x;
 }
@@ -91,8 +95,13 @@ TEST("linear_add: adds to what is there") {
 // What makes a seed's image independent of its batch; a promise of oneDNN's kernels that is worth watching.
 TEST("linear: a row has the same bits in any number of rows and with any number of threads") {
   for (const std::string& precision : precisions())
-    for (const auto& [columns, inner] : {std::pair<std::int64_t, std::int64_t>{5120, 1280}, {1280, 5120}, {640, 640},
-                                         {128, 512}, {384, 128}, {96, 33}, {1000, 256}}) {
+    for (const auto& [columns, inner] : {std::pair<std::int64_t, std::int64_t>{5120, 1280},
+                                         {1280, 5120},
+                                         {640, 640},
+                                         {128, 512},
+                                         {384, 128},
+                                         {96, 33},
+                                         {1000, 256}}) {
       Random random(3);
       constexpr std::int64_t most = 700;
       const auto x = random.normal(most * inner), w = random.normal(columns * inner), b = random.normal(columns);
@@ -104,15 +113,16 @@ TEST("linear: a row has the same bits in any number of rows and with any number 
         for (const std::int64_t rows : {most, std::int64_t{1}, std::int64_t{3}, std::int64_t{16}, std::int64_t{128},
                                         std::int64_t{130}, std::int64_t{512}}) {
           if (threads != 2 && rows != 128 && rows != most) continue;
-          const auto found = compute(
-              *backend, {input_f32({rows, inner}, {x.begin(), x.begin() + rows * inner})}, {rows, columns},
-              [&](Ops& ops, auto in) {
-                return ops.linear(as_operand(ops, in[0]), linear, Activation::gelu_erf, ops.operand_type());
-              });
+          const auto found =
+              compute(*backend, {input_f32({rows, inner}, {x.begin(), x.begin() + rows * inner})}, {rows, columns},
+                      [&](Ops& ops, auto in) {
+                        return ops.linear(as_operand(ops, in[0]), linear, Activation::gelu_erf, ops.operand_type());
+                      });
           if (all.empty()) all = found;
           const bool same = same_bits(found, {all.begin(), all.begin() + rows * columns});
           check(same, __FILE__, __LINE__,
-                concat("rows differ: ", precision, ", ", threads, " threads, ", rows, " rows of [", columns, ", ", inner, "]"));
+                concat("rows differ: ", precision, ", ", threads, " threads, ", rows, " rows of [", columns, ", ",
+                       inner, "]"));
         }
       }
     }

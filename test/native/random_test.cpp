@@ -24,9 +24,12 @@ TEST("gumbel: literal bits") {
     std::uint32_t word;
     float exponential, gumbel;
   };
-  for (const Literal& literal : {Literal{0u, 0x1p-33f, 0x1.6dfb52p+4f}, {1u, 0x1.8p-32f, 0x1.5c6766p+4f},
-                                 {255u, 0x1.ffp-25f, 0x1.0a3326p+4f}, {1u << 16, 0x1.0001p-16f, 0x1.62e41p+3f},
-                                 {1u << 24, 0x1.008056p-8f, 0x1.62c422p+2f}, {1u << 31, 0x1.62e43p-1f, 0x1.774f2ap-2f},
+  for (const Literal& literal : {Literal{0u, 0x1p-33f, 0x1.6dfb52p+4f},
+                                 {1u, 0x1.8p-32f, 0x1.5c6766p+4f},
+                                 {255u, 0x1.ffp-25f, 0x1.0a3326p+4f},
+                                 {1u << 16, 0x1.0001p-16f, 0x1.62e41p+3f},
+                                 {1u << 24, 0x1.008056p-8f, 0x1.62c422p+2f},
+                                 {1u << 31, 0x1.62e43p-1f, 0x1.774f2ap-2f},
                                  {0xC0000000u, 0x1.62e43p+0f, -0x1.4e7936p-2f},
                                  {0xFFFFFF00u, 0x1.0a2b24p+4f, -0x1.67e092p+1f},
                                  {0xFFFFFFFFu, 0x1.0a2b24p+4f, -0x1.67e092p+1f}}) {

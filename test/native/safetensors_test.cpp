@@ -1,4 +1,5 @@
 // The container's checks, and a fixed number of damaged files: each is either read or refused with a typed error.
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -14,10 +15,9 @@ using namespace paella;
 namespace {
 
 std::vector<std::uint8_t> file_of(const std::string& header, std::size_t data_bytes) {
-  std::vector<std::uint8_t> bytes(8);
+  std::vector<std::uint8_t> bytes(8 + header.size() + data_bytes);
   for (std::size_t i = 0; i < 8; ++i) bytes[i] = static_cast<std::uint8_t>(header.size() >> (8 * i));
-  bytes.insert(bytes.end(), header.begin(), header.end());
-  bytes.resize(bytes.size() + data_bytes);
+  std::copy(header.begin(), header.end(), bytes.begin() + 8);
   return bytes;
 }
 

@@ -55,7 +55,8 @@ class Session {
   std::vector<std::int32_t> draw(const std::vector<float>& logits, const Shape& shape, const Numbers& numbers,
                                  SampleMode mode = SampleMode::multinomial, bool typical = false) {
     const Shape grid{shape[0], shape[1], shape[2]};
-    const Tensor tokens = tensor(std::vector<std::int32_t>(static_cast<std::size_t>(grid.elements())), grid, DType::i32);
+    const Tensor tokens =
+        tensor(std::vector<std::int32_t>(static_cast<std::size_t>(grid.elements())), grid, DType::i32);
     backend->sampler().sample_logits(tensor(logits, shape, DType::f32), inputs(numbers), mode, typical, tokens);
     return download(tokens);
   }
@@ -68,7 +69,8 @@ class Session {
     std::vector<float> unit(static_cast<std::size_t>(codes * codes));
     for (std::int64_t k = 0; k < codes; ++k) unit[static_cast<std::size_t>(k * codes + k)] = 1;
     const auto head = constant(*backend, unit, {codes, codes}, Layout::matrix_f32);
-    const Tensor tokens = tensor(std::vector<std::int32_t>(static_cast<std::size_t>(grid.elements())), grid, DType::i32);
+    const Tensor tokens =
+        tensor(std::vector<std::int32_t>(static_cast<std::size_t>(grid.elements())), grid, DType::i32);
     backend->sampler().sample(tensor(logits, shape, DType::f32), head, inputs(numbers), mode, typical, tokens);
     return download(tokens);
   }
@@ -157,8 +159,8 @@ TEST("draw: equals the definition, whatever the instruction set, temperature and
           for (std::size_t i = 0; i < plain.size(); ++i) {
             const auto seed = static_cast<std::uint64_t>(numbers.seed[i / 35]);
             same &= plain[i] == fused[i];
-            right &= plain[i] == reference_draw(logits.data() + static_cast<std::int64_t>(i) * codes, codes, temperature,
-                                                seed, 11, static_cast<std::uint32_t>(i % 35));
+            right &= plain[i] == reference_draw(logits.data() + static_cast<std::int64_t>(i) * codes, codes,
+                                                temperature, seed, 11, static_cast<std::uint32_t>(i % 35));
           }
           check(same && right, __FILE__, __LINE__,
                 concat("tokens differ: ", isa, ", ", codes, " codes, spread ", spread, ", temperature ", temperature));
@@ -184,7 +186,8 @@ TEST("draw: a token depends on its own seed, not on the batch, the threads or it
     const auto batch = session.draw_fused(logits, {3, 6, 5, codes}, Numbers({1, 2, 3}, 0.7f));
     if (all.empty()) all = batch;
     CHECK(batch == all);
-    const auto alone = session.draw_fused({logits.end() - 30 * codes, logits.end()}, {1, 6, 5, codes}, Numbers({3}, 0.7f));
+    const auto alone =
+        session.draw_fused({logits.end() - 30 * codes, logits.end()}, {1, 6, 5, codes}, Numbers({3}, 0.7f));
     CHECK(std::equal(alone.begin(), alone.end(), all.end() - 30));
   }
 }
@@ -226,7 +229,8 @@ TEST("initial noise: uniform, and renoising hits the given part") {
   numbers.renoise_level = {0.3f, 0.0f};
   session.backend->sampler().renoise(tokens, noise, session.inputs(numbers));
   const auto mixed = session.download(tokens);
-  const auto hit = static_cast<double>(std::count_if(mixed.begin(), mixed.begin() + 10000, [](auto t) { return t >= 0; }));
+  const auto hit =
+      static_cast<double>(std::count_if(mixed.begin(), mixed.begin() + 10000, [](auto t) { return t >= 0; }));
   CHECK_BOUND("share of re-noised tokens, distance from 0.3", std::abs(hit / 10000 - 0.3), 0.02);
   CHECK(std::all_of(mixed.begin() + 10000, mixed.end(), [](auto t) { return t == -1; }));  // level 0: none
 }
@@ -239,7 +243,8 @@ TEST("guide: s·conditional + (1 − s)·unconditional, per image") {
     const auto x = random.normal(both.elements());
     const std::vector<float> scales{8, 1.5f};
     const Tensor result = session.tensor(std::vector<float>(static_cast<std::size_t>(out.elements())), out, DType::f32);
-    session.backend->sampler().guide(session.tensor(x, both, DType::f32), session.tensor(scales, {2}, DType::f32), result);
+    session.backend->sampler().guide(session.tensor(x, both, DType::f32), session.tensor(scales, {2}, DType::f32),
+                                     result);
     std::vector<float> found(static_cast<std::size_t>(out.elements()));
     session.backend->download(result, found.data());
     Doubles expected(found.size());
@@ -310,8 +315,8 @@ TEST("logits that are not finite: never drawn; a row without any is an error tha
         for (std::size_t i = 0; i < 2; ++i)
           CHECK(std::isfinite(logits[i * static_cast<std::size_t>(codes) + static_cast<std::size_t>(tokens[i])]));
         std::fill(logits.begin(), logits.end(), nan);
-        CHECK_THROWS(session.draw(logits, {1, 1, 2, codes}, Numbers({1}, 1, 0, 0.5f), mode, typical), ErrorCode::numeric,
-                     "sample");
+        CHECK_THROWS(session.draw(logits, {1, 1, 2, codes}, Numbers({1}, 1, 0, 0.5f), mode, typical),
+                     ErrorCode::numeric, "sample");
         CHECK_THROWS(session.draw_fused(logits, {1, 1, 2, codes}, Numbers({1}, 1, 0, 0.5f), mode, typical),
                      ErrorCode::numeric, "sample");
       }

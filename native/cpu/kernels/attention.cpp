@@ -1,9 +1,9 @@
-// Attention of one head, for a block of queries at a time: scores of the block against all keys, softmax, values. Scores
-// of a block stay in cache; those of the whole grid never exist.
+// Attention of one head, for a block of queries at a time: scores of the block against all keys, softmax, values.
+// Scores of a block stay in cache; those of the whole grid never exist.
 //
 // Keys and values are first copied into the order in which the inner loops read them. There, a `Cell` is what one
-// multiply-add of a lane consumes: one float, or, where the CPU multiplies pairs of bf16, one such pair. Sums and softmax
-// are f32 in both cases. Each query's arithmetic is the same whatever block or neighbours it has.
+// multiply-add of a lane consumes: one float, or, where the CPU multiplies pairs of bf16, one such pair. Sums and
+// softmax are f32 in both cases. Each query's arithmetic is the same whatever block or neighbours it has.
 #include "cpu/kernels/family.h"
 #include "cpu/kernels/simd.h"
 
@@ -21,7 +21,9 @@ constexpr int key_tile = 2;  // 8 accumulators of 16 registers
 constexpr int value_tile = 2;
 #endif
 
-constexpr std::int64_t round_up(std::int64_t n, std::int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+constexpr std::int64_t round_up(std::int64_t n, std::int64_t multiple) {
+  return (n + multiple - 1) / multiple * multiple;
+}
 
 template <typename T>
 struct Single {
@@ -193,8 +195,10 @@ void value_product(const typename Mode::Cell* const (&probabilities)[query_tile]
     for (int v = 0; v < vectors; ++v) {
       const std::int64_t c = channel + v * lanes;
       const Floats result = sums[q][v] * factors[q];
-      if (c + lanes <= dimension) store(out[q] + c, result);
-      else store_part(out[q] + c, result, dimension - c);
+      if (c + lanes <= dimension)
+        store(out[q] + c, result);
+      else
+        store_part(out[q] + c, result, dimension - c);
     }
   }
 }
@@ -269,8 +273,10 @@ std::size_t attention_scratch(std::int64_t keys, std::int64_t dimension, Element
 }
 
 void attention(const AttentionTask& task) {
-  if (task.type == Element::bf16) attend<Bf16Mode>(task);
-  else attend<Single<float>>(task);
+  if (task.type == Element::bf16)
+    attend<Bf16Mode>(task);
+  else
+    attend<Single<float>>(task);
 }
 
 }  // namespace paella::cpu::PAELLA_ISA

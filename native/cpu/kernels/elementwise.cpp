@@ -43,10 +43,14 @@ void activate_all(const float* x, std::int64_t count, Out* out) {
 template <typename Out>
 void activate_by_curve(const float* x, std::int64_t count, Curve curve, Out* out) {
   switch (curve) {
-    case Curve::none: return activate_all<Curve::none>(x, count, out);
-    case Curve::gelu_erf: return activate_all<Curve::gelu_erf>(x, count, out);
-    case Curve::gelu_tanh: return activate_all<Curve::gelu_tanh>(x, count, out);
-    case Curve::silu: return activate_all<Curve::silu>(x, count, out);
+    case Curve::none:
+      return activate_all<Curve::none>(x, count, out);
+    case Curve::gelu_erf:
+      return activate_all<Curve::gelu_erf>(x, count, out);
+    case Curve::gelu_tanh:
+      return activate_all<Curve::gelu_tanh>(x, count, out);
+    case Curve::silu:
+      return activate_all<Curve::silu>(x, count, out);
   }
 }
 
@@ -61,10 +65,14 @@ void gated_rows(const In* x, std::int64_t rows, std::int64_t columns, Out* out) 
 template <typename In, typename Out>
 void gated_by_curve(const In* x, std::int64_t rows, std::int64_t columns, Curve curve, Out* out) {
   switch (curve) {
-    case Curve::none: return gated_rows<Curve::none>(x, rows, columns, out);
-    case Curve::gelu_erf: return gated_rows<Curve::gelu_erf>(x, rows, columns, out);
-    case Curve::gelu_tanh: return gated_rows<Curve::gelu_tanh>(x, rows, columns, out);
-    case Curve::silu: return gated_rows<Curve::silu>(x, rows, columns, out);
+    case Curve::none:
+      return gated_rows<Curve::none>(x, rows, columns, out);
+    case Curve::gelu_erf:
+      return gated_rows<Curve::gelu_erf>(x, rows, columns, out);
+    case Curve::gelu_tanh:
+      return gated_rows<Curve::gelu_tanh>(x, rows, columns, out);
+    case Curve::silu:
+      return gated_rows<Curve::silu>(x, rows, columns, out);
   }
 }
 
@@ -84,24 +92,31 @@ void convert(const void* from, Element from_type, std::int64_t count, void* to, 
     convert_all(static_cast<const float*>(from), count, static_cast<Bf16*>(to));
   else if (from_type == Element::bf16 && to_type == Element::f32)
     convert_all(static_cast<const Bf16*>(from), count, static_cast<float*>(to));
-  else __builtin_memmove(to, from, static_cast<std::size_t>(count) * (from_type == Element::bf16 ? 2 : 4));
+  else
+    __builtin_memmove(to, from, static_cast<std::size_t>(count) * (from_type == Element::bf16 ? 2 : 4));
 }
 
 void activate(const float* x, std::int64_t count, Curve curve, void* out, Element type) {
-  if (type == Element::bf16) activate_by_curve(x, count, curve, static_cast<Bf16*>(out));
-  else activate_by_curve(x, count, curve, static_cast<float*>(out));
+  if (type == Element::bf16)
+    activate_by_curve(x, count, curve, static_cast<Bf16*>(out));
+  else
+    activate_by_curve(x, count, curve, static_cast<float*>(out));
 }
 
 void gated(const void* x, Element x_type, std::int64_t rows, std::int64_t columns, Curve curve, void* out,
            Element type) {
   if (x_type == Element::bf16) {
     const auto* from = static_cast<const Bf16*>(x);
-    if (type == Element::bf16) gated_by_curve(from, rows, columns, curve, static_cast<Bf16*>(out));
-    else gated_by_curve(from, rows, columns, curve, static_cast<float*>(out));
+    if (type == Element::bf16)
+      gated_by_curve(from, rows, columns, curve, static_cast<Bf16*>(out));
+    else
+      gated_by_curve(from, rows, columns, curve, static_cast<float*>(out));
   } else {
     const auto* from = static_cast<const float*>(x);
-    if (type == Element::bf16) gated_by_curve(from, rows, columns, curve, static_cast<Bf16*>(out));
-    else gated_by_curve(from, rows, columns, curve, static_cast<float*>(out));
+    if (type == Element::bf16)
+      gated_by_curve(from, rows, columns, curve, static_cast<Bf16*>(out));
+    else
+      gated_by_curve(from, rows, columns, curve, static_cast<float*>(out));
   }
 }
 
@@ -123,13 +138,15 @@ void blend(const float* a, const float* b, std::int64_t count, float s, float* o
 }
 
 void sum_rows(const void* const* rows, Element type, int terms, const float* bias, std::int64_t channels, float* out) {
-  if (type == Element::bf16) sum_rows_of<Bf16>(rows, terms, bias, channels, out);
-  else sum_rows_of<float>(rows, terms, bias, channels, out);
+  if (type == Element::bf16)
+    sum_rows_of<Bf16>(rows, terms, bias, channels, out);
+  else
+    sum_rows_of<float>(rows, terms, bias, channels, out);
 }
 
 void to_pixels(const float* x, std::int64_t count, std::uint8_t* out) {
   for (std::int64_t i = 0; i < count; ++i) {
-    const float value = x[i] > 0.0f ? (x[i] < 1.0f ? x[i] : 1.0f) : 0.0f;  // NaN becomes 0
+    const float value = x[i] > 0.0f ? (x[i] < 1.0f ? x[i] : 1.0f) : 0.0f;                            // NaN becomes 0
     out[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>(__builtin_rintf(value * 255.0f)));  // half to even
   }
 }

@@ -6,16 +6,22 @@
 namespace paella::cpu::PAELLA_ISA {
 
 void layer_norm(const float* x, std::int64_t rows, std::int64_t channels, float epsilon, void* out, Element type);
-void rms_norm(const float* x, std::int64_t rows, std::int64_t channels, const float* weight, float epsilon, void* out, Element type);
-void square_sums(const void* h, Element type, std::int64_t rows, std::int64_t stride, std::int64_t channels, float* sums);
-void scale_channels(const void* h, Element type, std::int64_t rows, std::int64_t channels, const float* factors, void* out);
-void depthwise_row(const float* const lines[3], std::int64_t width, std::int64_t channels, std::int64_t line_stride, const float* weight, std::int64_t weight_stride, const float* bias, bool replicate, float* out, std::int64_t out_stride);
+void rms_norm(const float* x, std::int64_t rows, std::int64_t channels, const float* weight, float epsilon, void* out,
+              Element type);
+void square_sums(const void* h, Element type, std::int64_t rows, std::int64_t stride, std::int64_t channels,
+                 float* sums);
+void scale_channels(const void* h, Element type, std::int64_t rows, std::int64_t channels, const float* factors,
+                    void* out);
+void depthwise_row(const float* const lines[3], std::int64_t width, std::int64_t channels, std::int64_t line_stride,
+                   const float* weight, std::int64_t weight_stride, const float* bias, bool replicate, float* out,
+                   std::int64_t out_stride);
 void pair_sums(const float* x, std::int64_t channels, const float* bias, float* out);
 std::size_t attention_scratch(std::int64_t keys, std::int64_t dimension, Element type);
 void attention(const AttentionTask& task);
 void convert(const void* from, Element from_type, std::int64_t count, void* to, Element to_type);
 void activate(const float* x, std::int64_t count, Curve curve, void* out, Element type);
-void gated(const void* x, Element x_type, std::int64_t rows, std::int64_t columns, Curve curve, void* out, Element type);
+void gated(const void* x, Element x_type, std::int64_t rows, std::int64_t columns, Curve curve, void* out,
+           Element type);
 void modulate(float* x, std::int64_t rows, std::int64_t channels, const float* modulation);
 void add(float* x, const float* y, std::int64_t count);
 void blend(const float* a, const float* b, std::int64_t count, float s, float* out);

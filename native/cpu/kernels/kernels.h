@@ -1,8 +1,8 @@
 // The table of kernels: plain functions on plain memory, single-threaded, one table per instruction set. Who calls them
 // splits the work among threads. They neither allocate nor throw.
 //
-// Rows are vectors of channels; `stride`s count elements. A row's result never depends on which other rows are handled in
-// the same call.
+// Rows are vectors of channels; `stride`s count elements. A row's result never depends on which other rows are handled
+// in the same call.
 #pragma once
 
 #include <cstddef>
@@ -65,9 +65,9 @@ struct Kernels {
   // --- convolution ---
   // One row of pixels of a 3×3 depthwise convolution. lines: the rows above, at and below (null: zeros). weight [9, C].
   // bias may be null.
-  void (*depthwise_row)(const float* const lines[3], std::int64_t width, std::int64_t channels, std::int64_t line_stride,
-                        const float* weight, std::int64_t weight_stride, const float* bias, bool replicate, float* out,
-                        std::int64_t out_stride);
+  void (*depthwise_row)(const float* const lines[3], std::int64_t width, std::int64_t channels,
+                        std::int64_t line_stride, const float* weight, std::int64_t weight_stride, const float* bias,
+                        bool replicate, float* out, std::int64_t out_stride);
   // out[c] = x[2c] + x[2c + 1] + bias[c].
   void (*pair_sums)(const float* x, std::int64_t channels, const float* bias, float* out);
   // --- attention ---
@@ -98,7 +98,8 @@ struct Kernels {
   std::int32_t (*draw_plain)(const DrawTask& task);
   // The same token, without computing noise for codes that cannot win.
   std::int32_t (*draw)(const DrawTask& task);
-  // Typical filtering (spec 3): logits that are filtered out become −∞ in `out` (may be `logits`). scratch: 2·codes floats.
+  // Typical filtering (spec 3): logits that are filtered out become −∞ in `out` (may be `logits`). scratch: 2·codes
+  // floats.
   void (*typical_filter)(const float* logits, std::int64_t codes, float mass, float* out, float* scratch);
   // out[k] = Gumbel noise of `count` words.
   void (*gumbel)(const std::uint32_t* words, std::int64_t count, float* out);

@@ -70,35 +70,41 @@ void square_sums_rows(const In* h, std::int64_t rows, std::int64_t stride, std::
 template <typename T>
 void scale_channels_rows(const T* h, std::int64_t rows, std::int64_t channels, const float* factors, T* out) {
   for (std::int64_t row = 0; row < rows; ++row, h += channels, out += channels)
-    for_vectors(channels, [&](std::int64_t c, auto part) {
-      part.write(out + c, part.read(h + c) * part.read(factors + c));
-    });
+    for_vectors(channels,
+                [&](std::int64_t c, auto part) { part.write(out + c, part.read(h + c) * part.read(factors + c)); });
 }
 
 }  // namespace
 
 void layer_norm(const float* x, std::int64_t rows, std::int64_t channels, float epsilon, void* out, Element type) {
-  if (type == Element::bf16) layer_norm_rows(x, rows, channels, epsilon, static_cast<Bf16*>(out));
-  else layer_norm_rows(x, rows, channels, epsilon, static_cast<float*>(out));
+  if (type == Element::bf16)
+    layer_norm_rows(x, rows, channels, epsilon, static_cast<Bf16*>(out));
+  else
+    layer_norm_rows(x, rows, channels, epsilon, static_cast<float*>(out));
 }
 
 void rms_norm(const float* x, std::int64_t rows, std::int64_t channels, const float* weight, float epsilon, void* out,
               Element type) {
-  if (type == Element::bf16) rms_norm_rows(x, rows, channels, weight, epsilon, static_cast<Bf16*>(out));
-  else rms_norm_rows(x, rows, channels, weight, epsilon, static_cast<float*>(out));
+  if (type == Element::bf16)
+    rms_norm_rows(x, rows, channels, weight, epsilon, static_cast<Bf16*>(out));
+  else
+    rms_norm_rows(x, rows, channels, weight, epsilon, static_cast<float*>(out));
 }
 
 void square_sums(const void* h, Element type, std::int64_t rows, std::int64_t stride, std::int64_t channels,
                  float* sums) {
-  if (type == Element::bf16) square_sums_rows(static_cast<const Bf16*>(h), rows, stride, channels, sums);
-  else square_sums_rows(static_cast<const float*>(h), rows, stride, channels, sums);
+  if (type == Element::bf16)
+    square_sums_rows(static_cast<const Bf16*>(h), rows, stride, channels, sums);
+  else
+    square_sums_rows(static_cast<const float*>(h), rows, stride, channels, sums);
 }
 
 void scale_channels(const void* h, Element type, std::int64_t rows, std::int64_t channels, const float* factors,
                     void* out) {
   if (type == Element::bf16)
     scale_channels_rows(static_cast<const Bf16*>(h), rows, channels, factors, static_cast<Bf16*>(out));
-  else scale_channels_rows(static_cast<const float*>(h), rows, channels, factors, static_cast<float*>(out));
+  else
+    scale_channels_rows(static_cast<const float*>(h), rows, channels, factors, static_cast<float*>(out));
 }
 
 }  // namespace paella::cpu::PAELLA_ISA

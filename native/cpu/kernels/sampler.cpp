@@ -1,5 +1,5 @@
-// Drawing one token from one row of logits. docs/randomness.md is the contract; this file is compiled without contraction
-// of multiplications and additions, and every instruction set gives the same bits.
+// Drawing one token from one row of logits. docs/randomness.md is the contract; this file is compiled without
+// contraction of multiplications and additions, and every instruction set gives the same bits.
 #include "core/gumbel.h"
 #include "core/philox.h"
 #include "cpu/kernels/family.h"
@@ -18,7 +18,8 @@ PAELLA_KERNEL Floats finite_or_least(Floats x) {
   return ((Words)x & 0x7F800000u) == 0x7F800000u ? splat(minus_infinity) : x;
 }
 
-// --- Philox, several blocks at once -----------------------------------------------------------------------------------
+// --- Philox, several blocks at once
+// -----------------------------------------------------------------------------------
 
 // 64-bit lanes with a 32-bit number each, which is what the multiplier of a vector unit takes.
 constexpr int blocks_at_once = lanes / 2;
@@ -54,8 +55,8 @@ PAELLA_KERNEL PhiloxKeys philox_keys(std::uint64_t seed) {
 // Several vectors side by side: a round is a chain of slow instructions.
 constexpr int chains = 4;
 
-// Words of the blocks `block`, `block` + 1, … of one position: words[chain][word], one block per lane. The upper half of
-// a lane is not zero.
+// Words of the blocks `block`, `block` + 1, … of one position: words[chain][word], one block per lane. The upper half
+// of a lane is not zero.
 PAELLA_KERNEL void draw_words(const PhiloxKeys& keys, std::uint32_t step, std::uint32_t position, std::uint32_t block,
                               Longs (&words)[chains][4]) {
   Longs lane;
@@ -93,7 +94,8 @@ PAELLA_KERNEL bool any_bit(Longs v) {
 #endif
 }
 
-// --- best so far --------------------------------------------------------------------------------------------------------
+// --- best so far
+// --------------------------------------------------------------------------------------------------------
 
 struct Best {
   float score = minus_infinity;
@@ -132,14 +134,24 @@ PAELLA_KERNEL float power_of_two_from_above(float x) {
   return float_of_bits(static_cast<std::uint32_t>((x + 127.0f) * 8388608.0f) + 16u);
 }
 
-// Words above this cannot lift a code of a group with largest scaled logit `top` over `best`. The word would have to give
-// g >= best − top, that is v <= 1 − e^(−e^−(best − top)) < e^−(best − top); the margins cover all rounding.
+// Words above this cannot lift a code of a group with largest scaled logit `top` over `best`. The word would have to
+// give g >= best − top, that is v <= 1 − e^(−e^−(best − top)) < e^−(best − top); the margins cover all rounding.
 PAELLA_KERNEL std::uint32_t largest_useful_word(float best, float top) {
   const float size = (best < 0 ? -best : best) + (top < 0 ? -top : top);
   const float gap = best - top - 1e-5f * size - 1e-3f;
   if (!(gap > 0.0f)) return 0xFFFFFFFFu;
   const float words = power_of_two_from_above(gap * -1.44269504f + 32.0f) * 1.001f + 2.0f;
   return words < 4294967040.0f ? static_cast<std::uint32_t>(words) : 0xFFFFFFFFu;
+}
+
+// Whether a word may lift a scaled logit over `best`: g < −log v, and log2 v is at least exponent plus fraction of v's
+// bits.
+PAELLA_KERNEL bool may_win(float scaled, std::uint32_t word, float best) {
+  const float v = static_cast<float>(word) * 0x1p-32f + 0x1p-33f;
+  const float log2_from_below = static_cast<float>(static_cast<std::int32_t>(bits_of_float(v))) * 0x1p-23f - 127.0f;
+  const float size = (best < 0 ? -best : best) + (scaled < 0 ? -scaled : scaled);
+  const float bound = scaled - 0.693148f * log2_from_below + (1e-5f * size + 1e-3f);
+  return !(bound < best);
 }
 
 constexpr std::int64_t group = 4 * blocks_at_once * chains;  // codes whose words are made together
@@ -204,19 +216,24 @@ std::int32_t draw(const DrawTask& task) {
 #pragma GCC unroll 4
       for (int w = 0; w < 4; ++w) useful |= (Longs)((words[chain][w] & 0xFFFFFFFFu) <= Longs{} + limit);
     if (!any_bit(useful)) continue;
-    std::uint64_t plain[chains][4][blocks_at_once];
-    __builtin_memcpy(plain, words, sizeof(plain));
-    for (std::int64_t i = 0; i < group; ++i) {
-      const std::int64_t in_chain = i % (4 * blocks_at_once);
-      const auto word = static_cast<std::uint32_t>(plain[i / (4 * blocks_at_once)][in_chain & 3][in_chain >> 2]);
-      if (word <= limit) take_code(task, first + i, word, best);
-    }
+    for (int chain = 0; chain < chains; ++chain)
+      for (int w = 0; w < 4; ++w) {
+        const Longs plain = words[chain][w] & 0xFFFFFFFFu;
+        if (!any_bit((Longs)(plain <= Longs{} + limit))) continue;
+        for (int i = 0; i < blocks_at_once; ++i)
+          if (plain[i] <= limit) {
+            const std::int64_t code = first + 4 * (chain * blocks_at_once + i) + w;
+            const auto word = static_cast<std::uint32_t>(plain[i]);
+            if (may_win(logits[code] / task.temperature, word, best.score)) take_code(task, code, word, best);
+          }
+      }
   }
   for (; first < task.codes; ++first) take_code(task, first, word_of_code(task, keys, first), best);
   return best.code;
 }
 
-// --- typical filtering --------------------------------------------------------------------------------------------------
+// --- typical filtering
+// --------------------------------------------------------------------------------------------------
 
 // Keep the codes whose information −log p is closest to the entropy: the smallest set, in order of that distance, whose
 // probability reaches `mass`; codes as close as its last one stay too.

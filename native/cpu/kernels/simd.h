@@ -131,9 +131,9 @@ PAELLA_KERNEL float horizontal_sum(Floats v) {
 PAELLA_KERNEL float horizontal_maximum(Floats v) {
   float parts[lanes];
   store(parts, v);
-  float best = parts[0];
-  for (int i = 1; i < lanes; ++i) best = parts[i] > best ? parts[i] : best;
-  return best;
+  for (int width = lanes / 2; width > 0; width /= 2)
+    for (int i = 0; i < width; ++i) parts[i] = parts[i] > parts[i + width] ? parts[i] : parts[i + width];
+  return parts[0];
 }
 
 // e^x to about 1e-7 relative for x in [−87, 88]; 0 below, e^88 above.
