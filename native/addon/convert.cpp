@@ -93,8 +93,7 @@ GenerateRequest generate_request(const Napi::Object& object) {
   request.shape.height = whole("height");
   request.shape.steps = whole("steps");
   request.shape.conditional_steps = whole("conditionalSteps");
-  request.shape.mode =
-      string_member(object, "sampler") == "argmax" ? SampleMode::argmax : SampleMode::multinomial;
+  request.shape.mode = string_member(object, "sampler") == "argmax" ? SampleMode::argmax : SampleMode::multinomial;
   request.typical_mass = number_member(object, "typicalMass");
   request.shape.typical = request.typical_mass > 0;
   request.renoise_steps = whole("renoiseSteps");

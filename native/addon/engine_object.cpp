@@ -110,8 +110,8 @@ std::function<void(Result)> EngineHandle::resolver(Number number) {
 Napi::Object EngineHandle::job_object(Napi::Env env, Number number, std::function<void()> cancel) {
   Napi::Object object = Napi::Object::New(env);
   object.Set("promise", pending_.at(number).deferred.Promise());
-  object.Set("cancel", Napi::Function::New(
-                           env, [cancel = std::move(cancel)](const Napi::CallbackInfo&) { cancel(); }, "cancel"));
+  object.Set("cancel",
+             Napi::Function::New(env, [cancel = std::move(cancel)](const Napi::CallbackInfo&) { cancel(); }, "cancel"));
   return object;
 }
 
@@ -267,13 +267,14 @@ Napi::Value EngineHandle::encode_image(const Napi::CallbackInfo& info) {
   auto pixels = uint8_values(info[0], "pixels");
   const std::int64_t width = info[1].ToNumber().Int64Value(), height = info[2].ToNumber().Int64Value();
   if (width <= 0 || height <= 0 || static_cast<std::int64_t>(pixels.size()) != width * height * 3)
-    throw Napi::TypeError::New(info.Env(), concat("pixels: expected ", width, "×", height, "×3 bytes, got ", pixels.size()));
+    throw Napi::TypeError::New(info.Env(),
+                               concat("pixels: expected ", width, "×", height, "×3 bytes, got ", pixels.size()));
   const Number number = add_pending(info.Env(), info.Env().Undefined());
   auto resolve = resolver<std::vector<std::int32_t>&&>(number);
   return submit(info.Env(), number, [&] {
-    return engine_->submit([=, pixels = std::move(pixels)](
-                               Generator& generator) { resolve(generator.encode(pixels, height, width)); },
-                           rejecter(number));
+    return engine_->submit(
+        [=, pixels = std::move(pixels)](Generator& generator) { resolve(generator.encode(pixels, height, width)); },
+        rejecter(number));
   });
 }
 
@@ -281,13 +282,14 @@ Napi::Value EngineHandle::decode_tokens(const Napi::CallbackInfo& info) {
   auto tokens = int32_values(info[0], "tokens");
   const std::int64_t width = info[1].ToNumber().Int64Value(), height = info[2].ToNumber().Int64Value();
   if (width <= 0 || height <= 0 || static_cast<std::int64_t>(tokens.size()) != width * height)
-    throw Napi::TypeError::New(info.Env(), concat("tokens: expected ", width, "×", height, " numbers, got ", tokens.size()));
+    throw Napi::TypeError::New(info.Env(),
+                               concat("tokens: expected ", width, "×", height, " numbers, got ", tokens.size()));
   const Number number = add_pending(info.Env(), info.Env().Undefined());
   auto resolve = resolver<std::vector<std::uint8_t>&&>(number);
   return submit(info.Env(), number, [&] {
-    return engine_->submit([=, tokens = std::move(tokens)](
-                               Generator& generator) { resolve(generator.decode(tokens, height, width)); },
-                           rejecter(number));
+    return engine_->submit(
+        [=, tokens = std::move(tokens)](Generator& generator) { resolve(generator.decode(tokens, height, width)); },
+        rejecter(number));
   });
 }
 

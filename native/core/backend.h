@@ -65,8 +65,8 @@ class Buffer {
   std::function<void(void*, std::size_t)> free_;
 };
 
-// One network, written once against Ops. Its constructor has bound all weights; `run` only enqueues operations and never
-// looks at the contents of a tensor, so that it can be measured, captured and replayed.
+// One network, written once against Ops. Its constructor has bound all weights; `run` only enqueues operations and
+// never looks at the contents of a tensor, so that it can be measured, captured and replayed.
 class Description {
  public:
   virtual ~Description() = default;
@@ -87,12 +87,12 @@ class Network {
 
 // Numbers of one step, one entry per image, in the backend's memory.
 struct StepInputs {
-  Tensor seed;              // [B] i64
-  Tensor step;              // [1] i32
-  Tensor guidance;          // [B] f32
-  Tensor temperature;       // [B] f32; > 0
-  Tensor renoise_level;     // [B] f32: t of the next step; 0 = this image is not re-noised after this step
-  Tensor typical_mass;      // [B] f32; ignored unless SampleMode::typical
+  Tensor seed;           // [B] i64
+  Tensor step;           // [1] i32
+  Tensor guidance;       // [B] f32
+  Tensor temperature;    // [B] f32; > 0
+  Tensor renoise_level;  // [B] f32: t of the next step; 0 = this image is not re-noised after this step
+  Tensor typical_mass;   // [B] f32; ignored unless SampleMode::typical
 };
 
 enum class SampleMode { multinomial, argmax };
@@ -106,8 +106,8 @@ class Sampler {
   // features f32 [2B, H, W, C] → [B, H, W, C] = s·conditional + (1 − s)·unconditional.
   virtual void guide(const Tensor& features, const Tensor& guidance, const Tensor& out) = 0;
   // features f32 [B, H, W, C], head [V, C] (matrix_f32, no bias) → tokens i32 [B, H, W].
-  // multinomial: lowest k that maximises logit/temperature + Gumbel. typical: logits are filtered first, at temperature 1
-  // (spec 3, typical filtering). Fused: logits are never stored as a whole.
+  // multinomial: lowest k that maximises logit/temperature + Gumbel. typical: logits are filtered first, at temperature
+  // 1 (spec 3, typical filtering). Fused: logits are never stored as a whole.
   virtual void sample(const Tensor& features, const ConstantPtr& head, const StepInputs& step, SampleMode mode,
                       bool typical, const Tensor& tokens) = 0;
   // The same draw from logits f32 [B, H, W, V] that exist: specification and test oracle of the fused one.

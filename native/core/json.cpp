@@ -55,9 +55,15 @@ class JsonParser {
     Json result;
     if (at_ >= text_.size()) refuse("a value");
     switch (text_[at_]) {
-      case '{': result.value_ = object(depth); break;
-      case '[': result.value_ = array(depth); break;
-      case '"': result.value_ = string(); break;
+      case '{':
+        result.value_ = object(depth);
+        break;
+      case '[':
+        result.value_ = array(depth);
+        break;
+      case '"':
+        result.value_ = string();
+        break;
       case 't':
         if (!take_word("true")) refuse("true");
         result.value_ = true;
@@ -69,7 +75,8 @@ class JsonParser {
       case 'n':
         if (!take_word("null")) refuse("null");
         break;
-      default: result.value_ = number();
+      default:
+        result.value_ = number();
     }
     return result;
   }
@@ -164,14 +171,29 @@ class JsonParser {
     switch (c) {
       case '"':
       case '\\':
-      case '/': out += c; return;
-      case 'b': out += '\b'; return;
-      case 'f': out += '\f'; return;
-      case 'n': out += '\n'; return;
-      case 'r': out += '\r'; return;
-      case 't': out += '\t'; return;
-      case 'u': break;
-      default: --at_; refuse("an escape");
+      case '/':
+        out += c;
+        return;
+      case 'b':
+        out += '\b';
+        return;
+      case 'f':
+        out += '\f';
+        return;
+      case 'n':
+        out += '\n';
+        return;
+      case 'r':
+        out += '\r';
+        return;
+      case 't':
+        out += '\t';
+        return;
+      case 'u':
+        break;
+      default:
+        --at_;
+        refuse("an escape");
     }
     unsigned code = hex4();
     if (code >= 0xD800 && code < 0xDC00) {

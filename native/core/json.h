@@ -1,7 +1,7 @@
 // A strict JSON reader for the small files of a model folder and the headers of safetensors.
 //
-// Own code, because safetensors demands that duplicate keys are refused, which the common libraries swallow, and because
-// no header-only JSON library is to be had from the registries that the set-up uses.
+// Own code, because safetensors demands that duplicate keys are refused, which the common libraries swallow, and
+// because no header-only JSON library is to be had from the registries that the set-up uses.
 #pragma once
 
 #include <cstdint>

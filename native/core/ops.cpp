@@ -121,10 +121,9 @@ Tensor Ops::patches_4x4(const Tensor& x, DType out) {
 Tensor Ops::overlap_add_4x4(const Tensor& patches, const ConstantPtr& bias) {
   check_rank("overlap_add_4x4", patches, 4);
   check_type("overlap_add_4x4", patches, DType::f32);
-  check(patches.shape[3] == bias->shape[0] * 16, "overlap_add_4x4", "channels",
-        std::to_string(bias->shape[0] * 16), patches.shape.text());
-  Tensor result =
-      allocate({patches.shape[0], patches.shape[1] * 2, patches.shape[2] * 2, bias->shape[0]}, DType::f32);
+  check(patches.shape[3] == bias->shape[0] * 16, "overlap_add_4x4", "channels", std::to_string(bias->shape[0] * 16),
+        patches.shape.text());
+  Tensor result = allocate({patches.shape[0], patches.shape[1] * 2, patches.shape[2] * 2, bias->shape[0]}, DType::f32);
   if (!measuring()) do_overlap_add_4x4(patches, *bias, result);
   return result;
 }
@@ -132,8 +131,8 @@ Tensor Ops::overlap_add_4x4(const Tensor& patches, const ConstantPtr& bias) {
 Tensor Ops::image_attention(const Tensor& qkv, const ConditionKeys& condition, int heads) {
   check_rank("image_attention", qkv, 4);
   const std::int64_t channels = qkv.shape[3] / 3;
-  check(qkv.shape[3] % 3 == 0 && channels % heads == 0, "image_attention", "channels divisible by",
-        concat("3·", heads), qkv.shape.text());
+  check(qkv.shape[3] % 3 == 0 && channels % heads == 0, "image_attention", "channels divisible by", concat("3·", heads),
+        qkv.shape.text());
   check_rank("image_attention condition", condition.kv, 3);
   check_channels("image_attention condition", condition.kv, 2 * channels);
   check_type("image_attention condition", condition.kv, qkv.dtype);

@@ -37,7 +37,8 @@ inline PhiloxWords random_words(std::uint64_t seed, Purpose purpose, std::uint32
 // Uniform token in [0, codebook_size).
 inline std::int32_t initial_token(std::uint64_t seed, std::uint32_t position, std::int32_t codebook_size) {
   const std::uint32_t word = random_words(seed, Purpose::initial_noise, 0, position, 0)[0];
-  return static_cast<std::int32_t>((static_cast<std::uint64_t>(word) * static_cast<std::uint64_t>(codebook_size)) >> 32);
+  return static_cast<std::int32_t>((static_cast<std::uint64_t>(word) * static_cast<std::uint64_t>(codebook_size)) >>
+                                   32);
 }
 
 // Uniform in [0, 1), 24 bits; a token is re-noised if this is below the next noise level.

@@ -56,8 +56,7 @@ class RandomWeights final : public WeightSource {
       const PhiloxWords words =
           random_words(seed_, Purpose::random_weights, stream, static_cast<std::uint32_t>(block), 0);
       for (std::size_t i = block * 4; i < std::min(values.size(), block * 4 + 4); ++i)
-        values[i] = distribution.centre +
-                    scale * (static_cast<float>(words[i - block * 4] >> 8) - 0x1p23f);
+        values[i] = distribution.centre + scale * (static_cast<float>(words[i - block * 4] >> 8) - 0x1p23f);
     }
     return {name, shape, DType::f32, values.data()};
   }

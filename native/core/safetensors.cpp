@@ -32,7 +32,7 @@ class MappedFile {
       const ErrorCode code = reason == ENOENT ? ErrorCode::model_not_found : ErrorCode::io;
       fail(code, path, ": expected a readable file: ", std::strerror(reason));
     }
-    struct stat status {};
+    struct stat status{};
     const bool is_file = ::fstat(file, &status) == 0 && S_ISREG(status.st_mode);
     bytes_ = is_file ? static_cast<std::size_t>(status.st_size) : 0;
     if (bytes_ > 0) data_ = ::mmap(nullptr, bytes_, PROT_READ, MAP_PRIVATE, file, 0);
@@ -121,8 +121,8 @@ Entry read_entry(const std::string& name, const Json& json, const std::string& l
   entry.begin = whole((*offsets->array())[0], place, "data_offsets");
   entry.end = whole((*offsets->array())[1], place, "data_offsets");
   if (entry.begin > entry.end || entry.end - entry.begin != bytes)
-    fail(ErrorCode::model_format, place, ": expected ", bytes, " bytes for ", entry.type->name, " ",
-         entry.shape.text(), ", found the offsets ", describe(*offsets));
+    fail(ErrorCode::model_format, place, ": expected ", bytes, " bytes for ", entry.type->name, " ", entry.shape.text(),
+         ", found the offsets ", describe(*offsets));
   return entry;
 }
 
@@ -150,16 +150,16 @@ Header read_header(std::span<const std::uint8_t> bytes, const std::string& label
   for (const auto& [name, value] : *json.object()) {
     if (name == "__metadata__") {
       const Json::Object* members = value.object();
-      const bool valid = members != nullptr && std::all_of(members->begin(), members->end(),
-                                                           [](const auto& member) { return member.second.is_string(); });
+      const bool valid = members != nullptr && std::all_of(members->begin(), members->end(), [](const auto& member) {
+                           return member.second.is_string();
+                         });
       if (!valid) fail(ErrorCode::model_format, label, ": __metadata__: expected an object of strings");
       continue;
     }
     header.entries.push_back(read_entry(name, value, label));
   }
-  std::sort(header.entries.begin(), header.entries.end(), [](const Entry& a, const Entry& b) {
-    return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
-  });
+  std::sort(header.entries.begin(), header.entries.end(),
+            [](const Entry& a, const Entry& b) { return a.begin != b.begin ? a.begin < b.begin : a.end < b.end; });
   std::uint64_t expected = 0;
   for (const Entry& entry : header.entries) {
     if (entry.begin != expected)
@@ -186,7 +186,8 @@ class Safetensors final : public WeightSource {
   HostTensor get(const std::string& name, const Shape& shape) override {
     const auto found = index_.find(name);
     if (found == index_.end())
-      fail(ErrorCode::model_format, label_, ": tensor \"", name, "\" is missing; expected it with shape ", shape.text());
+      fail(ErrorCode::model_format, label_, ": tensor \"", name, "\" is missing; expected it with shape ",
+           shape.text());
     Entry& entry = header_.entries[found->second];
     if (entry.shape != shape)
       fail(ErrorCode::model_format, label_, ": tensor \"", name, "\": expected shape ", shape.text(), ", found ",

@@ -28,8 +28,7 @@ std::vector<float> to_f32(const HostTensor& tensor) {
     std::memcpy(out.data(), tensor.data, count * sizeof(float));
   } else if (tensor.dtype == DType::bf16) {
     const auto* source = static_cast<const std::uint16_t*>(tensor.data);
-    for (std::size_t i = 0; i < count; ++i)
-      out[i] = std::bit_cast<float>(static_cast<std::uint32_t>(source[i]) << 16);
+    for (std::size_t i = 0; i < count; ++i) out[i] = std::bit_cast<float>(static_cast<std::uint32_t>(source[i]) << 16);
   } else if (tensor.dtype == DType::f16) {
     const auto* source = static_cast<const std::uint16_t*>(tensor.data);
     for (std::size_t i = 0; i < count; ++i) out[i] = from_f16(source[i]);

@@ -38,9 +38,9 @@ class WeightSource {
   virtual void check_all_used() const = 0;
 };
 
-// Opens `path` (ERR_MODEL_NOT_FOUND, ERR_IO) and checks it as the reference reader does (ERR_MODEL_FORMAT): header of at
-// most 100 MB, valid JSON without duplicate keys, contiguous offsets from 0 without holes, byte length = product of the
-// shape × element size, no bytes left over.
+// Opens `path` (ERR_MODEL_NOT_FOUND, ERR_IO) and checks it as the reference reader does (ERR_MODEL_FORMAT): header of
+// at most 100 MB, valid JSON without duplicate keys, contiguous offsets from 0 without holes, byte length = product of
+// the shape × element size, no bytes left over.
 std::unique_ptr<WeightSource> open_safetensors(const std::string& path);
 
 // The same checks on bytes in memory, for tests and fuzzing. The bytes must outlive the source.
@@ -54,8 +54,9 @@ struct TensorInfo {
 };
 std::vector<TensorInfo> list_safetensors(const std::string& path);
 
-// Every name exists; values are uniform with the variance that keeps activations of order one (fan-in), the same for the
-// same (seed, name, shape) everywhere. For speed and memory measurements of configurations whose weights are not at hand.
+// Every name exists; values are uniform with the variance that keeps activations of order one (fan-in), the same for
+// the same (seed, name, shape) everywhere. For speed and memory measurements of configurations whose weights are not at
+// hand.
 std::unique_ptr<WeightSource> random_weights(std::uint64_t seed);
 
 }  // namespace paella

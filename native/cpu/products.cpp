@@ -257,8 +257,8 @@ void Products::run_steady(const Spec& whole, const CpuConstant& weight, const Ad
   const std::size_t per_thread = rounded(std::max(first.scratchpad_bytes, last.scratchpad_bytes));
   const std::size_t x_copy = rounded(static_cast<std::size_t>(steady_rows * x_row));
   const std::size_t out_copy = rounded(static_cast<std::size_t>(steady_rows * out_row));
-  auto* memory = static_cast<std::uint8_t*>(
-      scratchpad(per_thread * streams_.size() + (last_rows > 0 ? x_copy + out_copy : 0)));
+  auto* memory =
+      static_cast<std::uint8_t*>(scratchpad(per_thread * streams_.size() + (last_rows > 0 ? x_copy + out_copy : 0)));
   std::uint8_t* x_filled = memory + per_thread * streams_.size();
   std::uint8_t* out_filled = x_filled + x_copy;
   const auto* x = static_cast<const std::uint8_t*>(at.x);
@@ -288,8 +288,7 @@ void Products::run_steady(const Spec& whole, const CpuConstant& weight, const Ad
     execute(item % parts + 1 < parts ? first : last, thread, here,
             memory + static_cast<std::size_t>(thread) * per_thread);
   });
-  if (last_rows > 0)
-    std::memcpy(out + whole_rows * out_row, out_filled, static_cast<std::size_t>(last_rows * out_row));
+  if (last_rows > 0) std::memcpy(out + whole_rows * out_row, out_filled, static_cast<std::size_t>(last_rows * out_row));
 }
 
 void Products::run_plain(const float* x, const float* w, std::int64_t rows, std::int64_t inner, std::int64_t columns,

@@ -51,8 +51,8 @@ class Products {
   // Lays w [N, K] out as products of any M want it, in `type`.
   void pack(std::span<const float> w, std::int64_t columns, std::int64_t inner, DType type, const std::string& name,
             CpuConstant& to);
-  // out [M, N] = epilogue(x [M, K] · wᵀ). A row of the result has the same bits whatever M is, and whatever the number of
-  // threads is: see `steady_`.
+  // out [M, N] = epilogue(x [M, K] · wᵀ). A row of the result has the same bits whatever M is, and whatever the number
+  // of threads is: see `steady_`.
   void run(const void* x, DType x_type, std::int64_t rows, const CpuConstant& weight, const Epilogue& epilogue,
            void* out, DType out_type);
   // x [M, K] · wᵀ on plain memory.
@@ -88,9 +88,9 @@ class Products {
   dnnl::engine engine_;
   std::vector<dnnl::stream> streams_;  // one per thread
   int threads_;
-  // oneDNN's kernels for AVX-512 treat all rows alike. Those for older CPUs choose their way by the number of rows and of
-  // threads, and sums are then rounded otherwise: there, every product is made of pieces of one fixed size, each by one
-  // thread.
+  // oneDNN's kernels for AVX-512 treat all rows alike. Those for older CPUs choose their way by the number of rows and
+  // of threads, and sums are then rounded otherwise: there, every product is made of pieces of one fixed size, each by
+  // one thread.
   bool steady_;
   std::shared_ptr<Account> account_;
   Memory scratchpad_;

@@ -31,7 +31,8 @@ class Byt5Encoder {
   Byt5Encoder(const Byt5Config& config, Loader& loader);
 
   const Byt5Config& config() const { return config_; }
-  // Inputs: ids i32 [T]; position bias f32 [heads, 2T − 1], see position_bias(). Output: last hidden states f32 [T, d_model].
+  // Inputs: ids i32 [T]; position bias f32 [heads, 2T − 1], see position_bias(). Output: last hidden states f32 [T,
+  // d_model].
   std::shared_ptr<const Description> network() const;
   // Bias of head h for key − query = d at entry (h, T − 1 + d); shared by all layers.
   std::vector<float> position_bias(std::int64_t length) const;

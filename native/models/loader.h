@@ -43,8 +43,8 @@ class Loader {
   std::int64_t parameters_ = 0;
 };
 
-// A 2×2 stride-2 transposed convolution [inputs, outputs, 2, 2] as a product, rows (2·dy + dx)·outputs + o, and its bias.
-// `size` is 2 or 4: the same for a 4×4 kernel, rows (4·ky + kx)·outputs + o.
+// A 2×2 stride-2 transposed convolution [inputs, outputs, 2, 2] as a product, rows (2·dy + dx)·outputs + o, and its
+// bias. `size` is 2 or 4: the same for a 4×4 kernel, rows (4·ky + kx)·outputs + o.
 std::vector<float> transposed_kernel_rows(const std::vector<float>& kernel, std::int64_t inputs, std::int64_t outputs,
                                           std::int64_t size);
 // A convolution [outputs, inputs, size, size] as a product, columns (size·ky + kx)·inputs + c.

@@ -30,8 +30,8 @@ struct AttentionWeights {
 // One letter of level_config.
 struct Block {
   char kind = 'C';
-  std::size_t index = 0;             // into Weights::res_blocks or Weights::attentions
-  std::int64_t modulation_at = 0;    // 'T': where its scale and shift begin in the modulation row
+  std::size_t index = 0;           // into Weights::res_blocks or Weights::attentions
+  std::int64_t modulation_at = 0;  // 'T': where its scale and shift begin in the modulation row
 };
 
 struct Stage {
@@ -87,8 +87,8 @@ UnetConfig UnetConfig::from_json(const Json& json, const std::string& label) {
   for (std::size_t level = 0; level < levels; ++level) {
     const std::string& kinds = config.level_config[level];
     if (kinds.empty() || kinds[0] != 'C' || kinds.find_first_not_of("CTA") != std::string::npos)
-      fail(ErrorCode::model_format, label, ": level_config: expected letters C, T and A that begin with C, got \"", kinds,
-           '"');
+      fail(ErrorCode::model_format, label, ": level_config: expected letters C, T and A that begin with C, got \"",
+           kinds, '"');
     const std::int64_t heads = config.nhead[level];
     if (kinds.find('A') != std::string::npos && (heads < 1 || config.c_hidden[level] % heads != 0))
       fail(ErrorCode::model_format, label, ": nhead: expected a divisor of ", config.c_hidden[level],
@@ -112,7 +112,8 @@ std::vector<float> noise_embedding(float r, std::int64_t c_r) {
   return embedding;
 }
 
-// --- binding of weights -----------------------------------------------------------------------------------------------
+// --- binding of weights
+// -----------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -131,8 +132,8 @@ class Binder {
     bind_output();
     weights_.modulation_size = static_cast<std::int64_t>(mapper_bias_.size());
     if (weights_.modulation_size > 0) {
-      weights_.timestep_mappers.weight = loader_.derived("mappers", mapper_weight_, {weights_.modulation_size, config_.c_r},
-                                                         Layout::matrix_f32);
+      weights_.timestep_mappers.weight =
+          loader_.derived("mappers", mapper_weight_, {weights_.modulation_size, config_.c_r}, Layout::matrix_f32);
       weights_.timestep_mappers.bias =
           loader_.derived("mapper biases", mapper_bias_, {weights_.modulation_size}, Layout::vector);
     }
@@ -202,9 +203,8 @@ class Binder {
       const std::int64_t outputs = width(level - 1);
       const std::string name = concat(prefix, index, ".1");
       const auto kernel = loader_.host(name + ".weight", {stage.width, outputs, 2, 2});
-      stage.resample.weight =
-          loader_.derived(name + ".weight", transposed_kernel_rows(kernel, stage.width, outputs, 2),
-                          {outputs * 4, stage.width}, Layout::matrix);
+      stage.resample.weight = loader_.derived(name + ".weight", transposed_kernel_rows(kernel, stage.width, outputs, 2),
+                                              {outputs * 4, stage.width}, Layout::matrix);
       stage.resample.bias = repeated_bias(name + ".bias", outputs);
     }
     return stage;
@@ -303,7 +303,8 @@ class Binder {
   std::vector<float> mapper_weight_, mapper_bias_;
 };
 
-// --- the networks -----------------------------------------------------------------------------------------------------
+// --- the networks
+// -----------------------------------------------------------------------------------------------------
 
 using WeightsPtr = std::shared_ptr<const Unet::Weights>;
 
@@ -440,9 +441,8 @@ class DenoiseNetwork final : public Description {
 
   static void res_block(State& state, const ResBlockWeights& weights, const Tensor* skip, const Tensor* modulation) {
     Arena::Scope scope(state.ops.arena());
-    const Tensor operand =
-        state.ops.depthwise_norm(state.x, weights.takes_skip ? skip : nullptr, weights.depthwise,
-                                 weights.depthwise_bias, Padding::zero, epsilon);
+    const Tensor operand = state.ops.depthwise_norm(state.x, weights.takes_skip ? skip : nullptr, weights.depthwise,
+                                                    weights.depthwise_bias, Padding::zero, epsilon);
     state.ops.res_block_tail(state.x, operand, weights.tail, modulation);
   }
 

@@ -108,8 +108,8 @@ class Binder {
         const std::string name = concat("down_blocks.", index++);
         const auto kernel = loader_.host(name + ".weight", {width, inputs, 4, 4});
         ResampleWeights resample;
-        resample.product.weight = loader_.derived(name, kernel_columns(kernel, width, inputs, 4), {width, inputs * 16},
-                                                  Layout::matrix_f32);
+        resample.product.weight =
+            loader_.derived(name, kernel_columns(kernel, width, inputs, 4), {width, inputs * 16}, Layout::matrix_f32);
         resample.product.bias = loader_.constant(name + ".bias", {width}, Layout::vector);
         weights.before = resample;
       }

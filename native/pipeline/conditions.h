@@ -16,9 +16,9 @@ namespace paella {
 
 // Step-invariant part of one prompt (spec 1.8.3).
 struct Condition {
-  std::int64_t length = 0;      // S
+  std::int64_t length = 0;  // S
   Buffer memory;
-  std::vector<Tensor> kv;       // per attention block [S, 2c], in `memory`
+  std::vector<Tensor> kv;  // per attention block [S, 2c], in `memory`
   std::size_t bytes() const { return memory.bytes(); }
 };
 using ConditionPtr = std::shared_ptr<const Condition>;

@@ -132,7 +132,8 @@ Engine::Engine(EngineOptions options, LoadCallbacks callbacks) : options_(std::m
 
 Engine::~Engine() { stop(); }
 
-// --- any thread -------------------------------------------------------------------------------------------------------
+// --- any thread
+// -------------------------------------------------------------------------------------------------------
 
 Engine::Ticket Engine::submit(GenerateRequest request) {
   auto job = std::make_shared<Job>();
@@ -223,7 +224,8 @@ EngineStats Engine::stats() const {
   return stats;
 }
 
-// --- the engine's thread ----------------------------------------------------------------------------------------------
+// --- the engine's thread
+// ----------------------------------------------------------------------------------------------
 
 void Engine::thread_main(const LoadCallbacks& callbacks) {
   if (load(callbacks)) serve();
@@ -478,8 +480,9 @@ void Engine::reject_expired(std::unique_lock<std::mutex>& lock) {
   if (expired.empty()) return;
   lock.unlock();
   for (const JobPtr& job : expired)
-    reject(job, Error(ErrorCode::deadline, concat("deadlineMs: expected to start within ", job->deadline_ms,
-                                                  " ms, still waiting after ", milliseconds_since(job->submitted), " ms")));
+    reject(job,
+           Error(ErrorCode::deadline, concat("deadlineMs: expected to start within ", job->deadline_ms,
+                                             " ms, still waiting after ", milliseconds_since(job->submitted), " ms")));
   lock.lock();
 }
 

@@ -32,7 +32,7 @@ struct ConditionInput {
 struct StepEvent {
   std::int64_t step = 0, steps = 0;  // step counts from 1
   float noise_level = 0;
-  double elapsed_ms = 0;             // since the job began to run
+  double elapsed_ms = 0;  // since the job began to run
 };
 
 struct PreviewEvent {
@@ -65,8 +65,8 @@ struct GenerateRequest {
   double typical_mass = 1;
   std::vector<std::uint64_t> seeds;  // one per image
   std::vector<std::int32_t> init_tokens;
-  double priority = 0;      // higher first
-  double deadline_ms = 0;   // 0: none
+  double priority = 0;     // higher first
+  double deadline_ms = 0;  // 0: none
   std::int64_t preview_every = 0;
   bool step_events = false;
 
@@ -131,9 +131,9 @@ class Engine {
   // Stops loading.
   void cancel_load() { load_cancelled_ = true; }
 
-  // `abort`: waiting and running jobs are rejected with ERR_DISPOSED. Otherwise they finish first. `on_stopped` runs once
-  // all of them have been answered and the memory is free: on the engine's thread, or on the calling one if the engine
-  // has stopped already. Later jobs are refused.
+  // `abort`: waiting and running jobs are rejected with ERR_DISPOSED. Otherwise they finish first. `on_stopped` runs
+  // once all of them have been answered and the memory is free: on the engine's thread, or on the calling one if the
+  // engine has stopped already. Later jobs are refused.
   void dispose(bool abort, std::function<void()> on_stopped);
   // Same as dispose(true), and waits for the thread. Callbacks of pending jobs still run. Idempotent.
   void stop();
@@ -169,7 +169,7 @@ class Engine {
 
   mutable std::mutex mutex_;
   std::condition_variable wake_;
-  std::vector<JobPtr> queue_;    // highest priority first, then oldest first
+  std::vector<JobPtr> queue_;  // highest priority first, then oldest first
   std::vector<JobPtr> running_;
   std::vector<std::function<void()>> on_stopped_;
   bool disposed_ = false, abort_ = false, stopped_ = false;

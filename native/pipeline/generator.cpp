@@ -74,14 +74,14 @@ struct Generator::Plan {
   std::int64_t batch = 0, conditions = 0, longest = 0;
 
   std::vector<Buffer> memory;
-  Tensor tokens, noise;           // i32 [B, H, W]
-  Tensor features, guided;        // f32 [2B, H, W, C], [B, H, W, C]
-  Tensor seed;                    // i64 [B]
-  Tensor step;                    // i32 [1]
-  Tensor numbers_table, numbers;  // f32 [steps, 4B], [4B]: guidance, temperature, renoise level, typical mass
-  Tensor modulation;              // f32 [steps, modulation_size]
-  Tensor condition_length;        // i32 [P]
-  Tensor condition_index;         // i32 [2B]
+  Tensor tokens, noise;              // i32 [B, H, W]
+  Tensor features, guided;           // f32 [2B, H, W, C], [B, H, W, C]
+  Tensor seed;                       // i64 [B]
+  Tensor step;                       // i32 [1]
+  Tensor numbers_table, numbers;     // f32 [steps, 4B], [4B]: guidance, temperature, renoise level, typical mass
+  Tensor modulation;                 // f32 [steps, modulation_size]
+  Tensor condition_length;           // i32 [P]
+  Tensor condition_index;            // i32 [2B]
   std::vector<Tensor> condition_kv;  // per attention block [P, Smax, 2c]
   StepInputs step_inputs;
 
@@ -232,7 +232,8 @@ void Generator::fill(Plan& plan, const BatchShape& shape, const std::vector<Imag
   for (std::int64_t b = 0; b < batch; ++b) {
     const std::vector<std::int32_t>& tokens = images[static_cast<std::size_t>(b)].init_tokens;
     if (tokens.empty()) continue;
-    expect(static_cast<std::int64_t>(tokens.size()) == pixels, "initTokens: expected ", pixels, ", got ", tokens.size());
+    expect(static_cast<std::int64_t>(tokens.size()) == pixels, "initTokens: expected ", pixels, ", got ",
+           tokens.size());
     check_tokens(tokens);
     backend_.upload(tokens.data(), plan.tokens.slice(b, 1));
   }
@@ -389,8 +390,8 @@ std::vector<std::uint8_t> Generator::decode(std::span<const std::int32_t> tokens
 std::vector<std::int32_t> Generator::encode(std::span<const std::uint8_t> pixels, std::int64_t height,
                                             std::int64_t width) {
   const std::int64_t scale = model_.config.vqgan.pixels_per_token();
-  expect(height % scale == 0 && width % scale == 0, "encode: expected multiples of ", scale, " pixels, got ", width, "×",
-         height);
+  expect(height % scale == 0 && width % scale == 0, "encode: expected multiples of ", scale, " pixels, got ", width,
+         "×", height);
   const TensorSpec input_spec{{1, height, width, 3}, DType::u8};
   const TensorSpec output_spec{{1, height / scale, width / scale}, DType::i32};
   const Buffer input_memory = backend_.allocate(input_spec.bytes());

@@ -22,8 +22,8 @@ struct ImageRequest {
   ConditionPtr condition, negative;
   std::pair<double, double> guidance_scale, temperature;  // first and last step
   std::int64_t renoise_steps = 0;
-  double typical_mass = 1;                 // ignored unless the batch is typical
-  std::vector<std::int32_t> init_tokens;   // [H·W], or empty: start from noise
+  double typical_mass = 1;                // ignored unless the batch is typical
+  std::vector<std::int32_t> init_tokens;  // [H·W], or empty: start from noise
 };
 
 // What all images of a batch share.

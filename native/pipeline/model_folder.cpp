@@ -14,7 +14,7 @@ namespace {
 constexpr std::uint64_t random_seed = 20230401;  // any constant: the same weights everywhere
 
 bool is_folder(const std::string& path) {
-  struct stat status {};
+  struct stat status{};
   return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
 }
 
@@ -72,8 +72,7 @@ ModelConfig read_folder(const std::string& folder) {
     fail(ErrorCode::model_format, index_path, ": components: expected text_encoder, unet and vqgan, got ",
          describe(*index.find("components")));
   const auto component = [&](const char* name) { return folder + "/" + name + "/config.json"; };
-  config.text_encoder =
-      Byt5Config::from_json(Json::parse_file(component("text_encoder")), component("text_encoder"));
+  config.text_encoder = Byt5Config::from_json(Json::parse_file(component("text_encoder")), component("text_encoder"));
   config.unet = UnetConfig::from_json(Json::parse_file(component("unet")), component("unet"));
   config.vqgan = VqganConfig::from_json(Json::parse_file(component("vqgan")), component("vqgan"));
   check_fit(config, folder);
@@ -81,7 +80,8 @@ ModelConfig read_folder(const std::string& folder) {
   return config;
 }
 
-// --- random configurations --------------------------------------------------------------------------------------------
+// --- random configurations
+// --------------------------------------------------------------------------------------------
 
 // The official model: ByT5-XL, U-Net of 1.008 billion parameters, VQGAN f4. No prior and no CLIP.
 ModelConfig paella_v3() { return {}; }
@@ -160,7 +160,8 @@ Model::Model(ModelConfig model_config, Backend& backend, const std::function<voi
     parameters[component] = loader.parameters();
     bytes[component] = backend.memory().weights - before;
   };
-  load("text_encoder", [&](Loader& loader) { text_encoder = std::make_unique<Byt5Encoder>(config.text_encoder, loader); });
+  load("text_encoder",
+       [&](Loader& loader) { text_encoder = std::make_unique<Byt5Encoder>(config.text_encoder, loader); });
   load("unet", [&](Loader& loader) { unet = std::make_unique<Unet>(config.unet, loader); });
   load("vqgan", [&](Loader& loader) { vqgan = std::make_unique<Vqgan>(config.vqgan, loader); });
 }

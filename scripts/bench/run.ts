@@ -83,11 +83,15 @@ function native(): object[] {
     process.stderr.write('native: skipped, build/…/paella_bench was not built (npm test builds it)\n');
     return [];
   }
-  const { status, stdout, stderr } = spawnSync(program, ['step', ...(values.rounds ? ['--rounds', values.rounds] : [])], {
-    cwd: root,
-    encoding: 'utf8',
-    maxBuffer: 2 ** 26,
-  });
+  const { status, stdout, stderr } = spawnSync(
+    program,
+    ['step', ...(values.rounds ? ['--rounds', values.rounds] : [])],
+    {
+      cwd: root,
+      encoding: 'utf8',
+      maxBuffer: 2 ** 26,
+    },
+  );
   if (status !== 0) throw new Error(stderr);
   const rows = stdout.split('\n').filter((line) => line.startsWith('{'));
   return rows.map((line) => ({ what: 'native', ...environment(), ...JSON.parse(line) }));

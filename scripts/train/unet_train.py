@@ -169,7 +169,7 @@ def worker(rank: int, options: argparse.Namespace) -> None:
         save_component(work, "unet", average)
 
     skipped = 0
-    sums, saved_at, before = [0.0, 0.0], time.time(), time.time()
+    sums, summed, saved_at, before = [0.0, 0.0], 0, time.time(), time.time()
     while True:
         # Rank 0's clock decides, so that all stop at the same step.
         clock = torch.tensor([spent])
@@ -206,14 +206,15 @@ def worker(rank: int, options: argparse.Namespace) -> None:
             torch._foreach_lerp_(list(average.parameters()), parameters, 1 - min(EMA, step / (step + 20)))
         now = time.time()
         spent, before = spent + now - before, now
+        summed += 1
         sums = [sums[0] + losses.mean().item(), sums[1] + loss.item()]
         if step % 50 == 0:
             if rank == 0:
                 log.write(
-                    step=step, spent=round(spent), loss=round(sums[0] / 50, 4), weighted=round(sums[1] / 50, 4),
+                    step=step, spent=round(spent), loss=round(sums[0] / summed, 4), weighted=round(sums[1] / summed, 4),
                     rate=round(rate, 6), norm=round(norm, 3),
                 )  # fmt: skip
-            sums = [0.0, 0.0]
+            sums, summed = [0.0, 0.0], 0
         if rank == 0 and now - saved_at > 120:
             save()
             saved_at = now

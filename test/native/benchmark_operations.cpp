@@ -26,11 +26,14 @@ class Lambda final : public Description {
 class OperationBench {
  public:
   explicit OperationBench(const Settings& settings)
-      : settings_(settings), backend_(cpu::make_backend({.precision = settings.precision, .threads = settings.threads})) {}
+      : settings_(settings),
+        backend_(cpu::make_backend({.precision = settings.precision, .threads = settings.threads})) {}
 
   void run() {
-    for (const auto& [grid, c, rows] : {std::tuple<std::int64_t, std::int64_t, std::int64_t>{32, 640, 1}, {32, 640, 2},
-                                        {16, 1280, 2}, {8, 1280, 2}}) {
+    for (const auto& [grid, c, rows] : {std::tuple<std::int64_t, std::int64_t, std::int64_t>{32, 640, 1},
+                                        {32, 640, 2},
+                                        {16, 1280, 2},
+                                        {8, 1280, 2}}) {
       depthwise_norm(rows, grid, c, false);
       res_block_tail(rows, grid, c);
     }
@@ -68,7 +71,8 @@ class OperationBench {
         const auto half = static_cast<std::uint16_t>(bits >> 16);
         std::memcpy(result.as<std::uint16_t>() + i, &half, 2);
       }
-    else backend_->upload(data.data(), result);
+    else
+      backend_->upload(data.data(), result);
     return result;
   }
 
@@ -81,10 +85,11 @@ class OperationBench {
   }
 
   void report(const std::string& what, double flop, const Timing& timing) {
-    std::printf("{\"bench\":\"operations\",\"what\":\"%s\",\"precision\":\"%s\",\"device\":\"%s\",\"seconds\":%.6g,"
-                "\"gflops\":%.1f,\"cpu_seconds\":%.6g,\"cpu_gflops\":%.1f}\n",
-                what.c_str(), backend_->precision().c_str(), backend_->device().c_str(), timing.wall,
-                flop / timing.wall * 1e-9, timing.cpu, flop / timing.cpu * 1e-9);
+    std::printf(
+        "{\"bench\":\"operations\",\"what\":\"%s\",\"precision\":\"%s\",\"device\":\"%s\",\"seconds\":%.6g,"
+        "\"gflops\":%.1f,\"cpu_seconds\":%.6g,\"cpu_gflops\":%.1f}\n",
+        what.c_str(), backend_->precision().c_str(), backend_->device().c_str(), timing.wall, flop / timing.wall * 1e-9,
+        timing.cpu, flop / timing.cpu * 1e-9);
     std::fflush(stdout);
   }
 
@@ -111,21 +116,23 @@ class OperationBench {
     const Linear expand{constant({4 * c, c}, Layout::matrix, 0.03f), constant({4 * c}, Layout::vector)};
     const Linear contract{constant({c, 4 * c}, Layout::matrix, 0.001f), constant({c}, Layout::vector)};
     const ResBlockTail tail{expand, constant({4 * c}, Layout::vector), contract};
-    network(concat("res_block_tail ", shape.text()), 16.0 * static_cast<double>(shape.elements()) * static_cast<double>(c),
+    network(concat("res_block_tail ", shape.text()),
+            16.0 * static_cast<double>(shape.elements()) * static_cast<double>(c),
             {tensor(shape, DType::f32), tensor(shape, backend_->operand_type()), tensor({2 * c}, DType::f32)},
             [=](Ops& ops, auto in) { ops.res_block_tail(in[0], in[1], tail, &in[2]); });
   }
 
   void attention(std::int64_t rows, std::int64_t grid, int heads, std::int64_t d, std::int64_t length) {
     const std::int64_t c = heads * d, pixels = grid * grid;
-    network(concat("image_attention ", rows, " rows, ", pixels, " queries, ", pixels + length, " keys, ", heads, " x ", d),
-            4.0 * static_cast<double>(rows * pixels * (pixels + length) * c),
-            {tensor({rows, grid, grid, 3 * c}, backend_->operand_type()),
-             tensor({rows, length, 2 * c}, backend_->operand_type()),
-             tensor_of(std::vector<std::int32_t>(static_cast<std::size_t>(rows), static_cast<std::int32_t>(length)),
-                       {rows}, DType::i32),
-             tensor_of(rows == 2 ? std::vector<std::int32_t>{0, 1} : std::vector<std::int32_t>{0}, {rows}, DType::i32)},
-            [=](Ops& ops, auto in) { ops.image_attention(in[0], {in[1], in[2], in[3]}, heads); });
+    network(
+        concat("image_attention ", rows, " rows, ", pixels, " queries, ", pixels + length, " keys, ", heads, " x ", d),
+        4.0 * static_cast<double>(rows * pixels * (pixels + length) * c),
+        {tensor({rows, grid, grid, 3 * c}, backend_->operand_type()),
+         tensor({rows, length, 2 * c}, backend_->operand_type()),
+         tensor_of(std::vector<std::int32_t>(static_cast<std::size_t>(rows), static_cast<std::int32_t>(length)), {rows},
+                   DType::i32),
+         tensor_of(rows == 2 ? std::vector<std::int32_t>{0, 1} : std::vector<std::int32_t>{0}, {rows}, DType::i32)},
+        [=](Ops& ops, auto in) { ops.image_attention(in[0], {in[1], in[2], in[3]}, heads); });
   }
 
   // The product with the head alone, then with the draw.
@@ -145,8 +152,8 @@ class OperationBench {
          {std::tuple<const char*, SampleMode, bool>{"argmax", SampleMode::argmax, false},
           {"multinomial", SampleMode::multinomial, false},
           {"typical", SampleMode::multinomial, true}})
-      report(concat("sample ", name, ", ", grid * grid, " positions, ", codes, " codes, temperature ", temperature), flop,
-             measure(settings_, [&, mode = mode, typical = typical] {
+      report(concat("sample ", name, ", ", grid * grid, " positions, ", codes, " codes, temperature ", temperature),
+             flop, measure(settings_, [&, mode = mode, typical = typical] {
                backend_->sampler().sample(features, head, step, mode, typical, tokens);
              }));
     memory_.clear();

@@ -1,5 +1,5 @@
-// paella_bench step: one guided step of the 1-billion-parameter U-Net, beside what oneDNN alone needs for the same matrix
-// products in the same run, round by round, so that a drifting machine shifts both.
+// paella_bench step: one guided step of the 1-billion-parameter U-Net, beside what oneDNN alone needs for the same
+// matrix products in the same run, round by round, so that a drifting machine shifts both.
 #include <cstdio>
 #include <fstream>
 
@@ -101,8 +101,8 @@ void step(const Settings& settings) {
       static_cast<long long>(condition), settings.rounds, load_seconds, step_median, product_median, median(shares),
       median(shares) * useful / flop, flop * 1e-9, useful * 1e-9, useful / step_median * 1e-9,
       flop / product_median * 1e-9, stages.unet / settings.rounds, stages.guide / settings.rounds,
-      stages.sample / settings.rounds, stages.renoise / settings.rounds, median(decode_seconds), weights,
-      peak, peak - weights);
+      stages.sample / settings.rounds, stages.renoise / settings.rounds, median(decode_seconds), weights, peak,
+      peak - weights);
   std::fflush(stdout);
 }
 

@@ -29,9 +29,8 @@ struct LoadedEngine {
   explicit LoadedEngine(EngineOptions options) {
     std::promise<std::string> loaded;
     engine = std::make_unique<Engine>(
-        std::move(options),
-        Engine::LoadCallbacks{nullptr, [&](const EngineInfo&) { loaded.set_value(""); },
-                              [&](const Error& error) { loaded.set_value(error.what()); }});
+        std::move(options), Engine::LoadCallbacks{nullptr, [&](const EngineInfo&) { loaded.set_value(""); },
+                                                  [&](const Error& error) { loaded.set_value(error.what()); }});
     failure = loaded.get_future().get();
   }
   std::unique_ptr<Engine> engine;
@@ -238,7 +237,8 @@ TEST("engines end at any moment") {
 }
 
 TEST("a model that cannot be loaded is refused with its reason") {
-  CHECK(LoadedEngine(options_for("/nowhere")).failure.find("expected a folder with model_index.json") != std::string::npos);
+  CHECK(LoadedEngine(options_for("/nowhere")).failure.find("expected a folder with model_index.json") !=
+        std::string::npos);
   CHECK(LoadedEngine(options_for("random:nothing")).failure.find("random:<configuration> with one of paella-v3") !=
         std::string::npos);
 }

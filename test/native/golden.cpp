@@ -44,7 +44,8 @@ namespace {
 template <typename T>
 Input input_of(const Shape& shape, DType type, const std::vector<T>& values) {
   Input input{{shape, type}, std::vector<std::uint8_t>(values.size() * sizeof(T))};
-  expect(input.spec.bytes() == input.bytes.size(), "input: expected ", shape.text(), ", got ", values.size(), " values");
+  expect(input.spec.bytes() == input.bytes.size(), "input: expected ", shape.text(), ", got ", values.size(),
+         " values");
   if (!values.empty()) std::memcpy(input.bytes.data(), values.data(), input.bytes.size());
   return input;
 }

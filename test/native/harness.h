@@ -19,7 +19,9 @@ void check_bound(const std::string& what, double found, double bound, const char
 void skip(const std::string& why);
 
 struct Registration {
-  Registration(const char* file, const char* name, std::function<void()> body) { add_test(file, name, std::move(body)); }
+  Registration(const char* file, const char* name, std::function<void()> body) {
+    add_test(file, name, std::move(body));
+  }
 };
 
 template <typename A, typename B>
@@ -33,26 +35,26 @@ void check_equal(const A& found, const B& expected, const char* file, int line, 
 
 #define PAELLA_TEST_NAME_(a, b) a##b
 #define PAELLA_TEST_NAME(a, b) PAELLA_TEST_NAME_(a, b)
-#define TEST(name)                                                                                        \
-  static void PAELLA_TEST_NAME(test_body_, __LINE__)();                                                   \
-  static const ::paella::test::Registration PAELLA_TEST_NAME(test_registration_, __LINE__)(               \
-      __FILE__, name, PAELLA_TEST_NAME(test_body_, __LINE__));                                            \
+#define TEST(name)                                                                          \
+  static void PAELLA_TEST_NAME(test_body_, __LINE__)();                                     \
+  static const ::paella::test::Registration PAELLA_TEST_NAME(test_registration_, __LINE__)( \
+      __FILE__, name, PAELLA_TEST_NAME(test_body_, __LINE__));                              \
   static void PAELLA_TEST_NAME(test_body_, __LINE__)()
 #define CHECK(condition) ::paella::test::check((condition), __FILE__, __LINE__, #condition)
 #define CHECK_EQUAL(found, expected) ::paella::test::check_equal((found), (expected), __FILE__, __LINE__, #found)
 #define CHECK_BOUND(what, found, bound) ::paella::test::check_bound((what), (found), (bound), __FILE__, __LINE__)
 // The expression throws paella::Error with this code and a message that contains `part`.
-#define CHECK_THROWS(expression, error_code, part)                                                             \
-  do {                                                                                                         \
-    bool thrown = false;                                                                                       \
-    try {                                                                                                      \
-      (void)(expression);                                                                                      \
-    } catch (const ::paella::Error& error) {                                                                   \
-      thrown = true;                                                                                           \
-      ::paella::test::check(error.code() == (error_code), __FILE__, __LINE__,                                  \
-                            std::string("code of: ") + error.what());                                          \
-      ::paella::test::check(std::string(error.what()).find(part) != std::string::npos, __FILE__, __LINE__,     \
-                            std::string("expected a message with \"") + (part) + "\", got: " + error.what());  \
-    }                                                                                                          \
-    if (!thrown) ::paella::test::check(false, __FILE__, __LINE__, #expression " did not throw");               \
+#define CHECK_THROWS(expression, error_code, part)                                                            \
+  do {                                                                                                        \
+    bool thrown = false;                                                                                      \
+    try {                                                                                                     \
+      (void)(expression);                                                                                     \
+    } catch (const ::paella::Error& error) {                                                                  \
+      thrown = true;                                                                                          \
+      ::paella::test::check(error.code() == (error_code), __FILE__, __LINE__,                                 \
+                            std::string("code of: ") + error.what());                                         \
+      ::paella::test::check(std::string(error.what()).find(part) != std::string::npos, __FILE__, __LINE__,    \
+                            std::string("expected a message with \"") + (part) + "\", got: " + error.what()); \
+    }                                                                                                         \
+    if (!thrown) ::paella::test::check(false, __FILE__, __LINE__, #expression " did not throw");              \
   } while (false)

@@ -52,8 +52,8 @@ struct PassInput {
   std::vector<std::int32_t> tokens;
   std::int64_t height = 0, width = 0;
   float noise_level = 0;
-  std::vector<float> byt5;  // [T, byt5_embd]
-  std::vector<float> clip;  // empty, or [clip_embd]
+  std::vector<float> byt5;         // [T, byt5_embd]
+  std::vector<float> clip;         // empty, or [clip_embd]
   std::vector<float> clip_images;  // [n, clip_image_embd]
 };
 
@@ -65,8 +65,8 @@ std::vector<Input> condition_inputs(const UnetConfig& config, const PassInput& i
   inputs.push_back(input_f32({count(input.byt5, config.byt5_embd), config.byt5_embd}, input.byt5));
   if (!input.clip.empty()) inputs.push_back(input_f32({1, config.clip_embd}, input.clip));
   if (!input.clip_images.empty())
-    inputs.push_back(input_f32({count(input.clip_images, config.clip_image_embd), config.clip_image_embd},
-                               input.clip_images));
+    inputs.push_back(
+        input_f32({count(input.clip_images, config.clip_image_embd), config.clip_image_embd}, input.clip_images));
   return inputs;
 }
 
@@ -92,9 +92,9 @@ std::vector<float> features_of(const Unet& unet, Backend& backend, const std::ve
   }
   // A few rows of padding full of NaN: nobody may attend to them.
   const std::int64_t longest = *std::max_element(lengths.begin(), lengths.end()) + 3;
-  const auto modulation = as<float>(run(backend, unet.modulation(),
-                                        {input_f32({1, config.c_r}, noise_embedding(noise_level, config.c_r))},
-                                        {{{1, unet.modulation_size()}, DType::f32}})[0]);
+  const auto modulation =
+      as<float>(run(backend, unet.modulation(), {input_f32({1, config.c_r}, noise_embedding(noise_level, config.c_r))},
+                    {{{1, unet.modulation_size()}, DType::f32}})[0]);
   const auto rows = static_cast<std::int64_t>(row_condition.size());
   std::vector<Input> inputs = {input_i32({images, height, width}, tokens),
                                input_f32({1, unet.modulation_size()}, modulation), input_i32({1}, {0}),
@@ -114,11 +114,12 @@ std::vector<float> features_of(const Unet& unet, Backend& backend, const std::ve
 
 Pass run_pass(const Unet& unet, Backend& backend, const PassInput& input) {
   Pass pass;
-  pass.features = features_of(unet, backend, input.tokens, 1, input.height, input.width, input.noise_level, {input}, {0});
+  pass.features =
+      features_of(unet, backend, input.tokens, 1, input.height, input.width, input.noise_level, {input}, {0});
   const UnetConfig& config = unet.config();
-  pass.logits = as<float>(run(backend, unet.logits(),
-                              {input_f32({1, input.height, input.width, config.c_out}, pass.features)},
-                              {{{1, input.height, input.width, config.num_labels}, DType::f32}})[0]);
+  pass.logits =
+      as<float>(run(backend, unet.logits(), {input_f32({1, input.height, input.width, config.c_out}, pass.features)},
+                    {{{1, input.height, input.width, config.num_labels}, DType::f32}})[0]);
   return pass;
 }
 
@@ -166,8 +167,8 @@ TEST("ByT5 agrees with the reference for every length") {
                              {input_i32({length}, golden.i32(name + "/ids")),
                               input_f32({encoder.config().num_heads, 2 * length - 1}, encoder.position_bias(length))},
                              {{{length, encoder.config().d_model}, DType::f32}});
-      CHECK_BOUND(concat(precision.precision, ' ', name), relative_error(as<float>(found[0]), golden.f32(name + "/states")),
-                  precision.bound);
+      CHECK_BOUND(concat(precision.precision, ' ', name),
+                  relative_error(as<float>(found[0]), golden.f32(name + "/states")), precision.bound);
     }
   }
 }
@@ -213,9 +214,9 @@ TEST("noise embedding") {
   const auto levels = golden.f32("r");
   const auto expected = golden.f32("stages/timestep_embedding");
   for (std::size_t b = 0; b < levels.size(); ++b)
-    CHECK_BOUND(concat("r = ", levels[b]),
-                relative_error(noise_embedding(levels[b], 64), rows_of(expected, {3, 64}, static_cast<std::int64_t>(b))),
-                2e-6);
+    CHECK_BOUND(
+        concat("r = ", levels[b]),
+        relative_error(noise_embedding(levels[b], 64), rows_of(expected, {3, 64}, static_cast<std::int64_t>(b))), 2e-6);
 }
 
 TEST("shared prefix: conditional and unconditional rows together equal two separate passes") {
@@ -229,8 +230,8 @@ TEST("shared prefix: conditional and unconditional rows together equal two separ
     PassInput conditional, unconditional;
     conditional.byt5 = rows_of(states, golden.shape("byt5"), 0);
     unconditional.byt5 = {conditional.byt5.begin(), conditional.byt5.begin() + 28 * 2};
-    const auto both = features_of(unet, *backend, tokens, 3, 8, 16, 0.5f, {conditional, unconditional},
-                                  {0, 0, 0, 1, 1, 1});
+    const auto both =
+        features_of(unet, *backend, tokens, 3, 8, 16, 0.5f, {conditional, unconditional}, {0, 0, 0, 1, 1, 1});
     const auto first = features_of(unet, *backend, tokens, 3, 8, 16, 0.5f, {conditional}, {0, 0, 0});
     const auto second = features_of(unet, *backend, tokens, 3, 8, 16, 0.5f, {unconditional}, {0, 0, 0});
     std::vector<float> separate = first;
@@ -254,7 +255,8 @@ TEST("an image's features do not depend on the rest of the batch, bit for bit") 
       tokens.insert(tokens.end(), more.begin(), more.end());
     }
     tokens.resize(7 * 48);  // seven images of 4×12 tokens
-    const auto batch = features_of(unet, *backend, tokens, 7, 4, 12, 0.25f, {condition}, std::vector<std::int32_t>(7, 0));
+    const auto batch =
+        features_of(unet, *backend, tokens, 7, 4, 12, 0.25f, {condition}, std::vector<std::int32_t>(7, 0));
     for (std::int64_t b = 0; b < 7; ++b) {
       const std::vector<std::int32_t> alone(tokens.begin() + b * 48, tokens.begin() + (b + 1) * 48);
       const auto found = features_of(unet, *backend, alone, 1, 4, 12, 0.25f, {condition}, {0});
@@ -274,8 +276,8 @@ TEST("VQGAN agrees with the reference") {
       const Shape shape = golden.shape(name + "/indices"), pixels = golden.shape(name + "/pixels");
       const Input indices = input_i32(shape, golden.i32(name + "/indices"));
       const auto found = run(*backend, vqgan.decoder(), {indices}, {{pixels, DType::f32}});
-      CHECK_BOUND(concat(precision.precision, ' ', name), relative_error(as<float>(found[0]), golden.f32(name + "/pixels")),
-                  precision.bound);
+      CHECK_BOUND(concat(precision.precision, ' ', name),
+                  relative_error(as<float>(found[0]), golden.f32(name + "/pixels")), precision.bound);
       if (std::string(precision.precision) != "fp32") continue;
       const auto rgb = run(*backend, vqgan.decoder(), {indices}, {{pixels, DType::u8}})[0];
       const auto expected = golden.u8(name + "/rgb");

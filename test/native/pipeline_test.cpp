@@ -103,7 +103,8 @@ TEST("the loop draws the reference's tokens, step by step") {
     for (std::size_t step = 0; step < recorder.steps.size(); ++step) {
       int wrong = 0;
       for (std::size_t i = 0; i < each; ++i) wrong += recorder.steps[step][i] != expected[step * each + i];
-      if (wrong > 0) check(false, __FILE__, __LINE__, concat(name, ", step ", step, ": ", wrong, " of ", each, " tokens differ"));
+      if (wrong > 0)
+        check(false, __FILE__, __LINE__, concat(name, ", step ", step, ": ", wrong, " of ", each, " tokens differ"));
     }
     const auto rgb = golden.u8(std::string(name) + "/rgb");
     const auto margin = golden.f32(std::string(name) + "/rgb_margin");
@@ -158,8 +159,8 @@ TEST("a seed gives the same tokens and pixels alone, in a batch of seven, and wi
 TEST("typical filtering and argmax do not depend on the batch either") {
   Setup setup = load_model();
   Observer quiet;
-  for (const BatchShape& shape : {BatchShape{8, 8, 3, 3, SampleMode::multinomial, true},
-                                  BatchShape{8, 8, 3, 0, SampleMode::argmax, false}}) {
+  for (const BatchShape& shape :
+       {BatchShape{8, 8, 3, 3, SampleMode::multinomial, true}, BatchShape{8, 8, 3, 0, SampleMode::argmax, false}}) {
     auto images = mixed_images(*setup.generator);
     for (ImageRequest& image : images) image.typical_mass = 0.5;
     const auto together = setup.generator->generate(shape, images, quiet).tokens;

@@ -59,15 +59,17 @@ TEST("the checks of the reference reader") {
   refuse(" {}", 0, "begins with '{'");
   refuse("{", 0, "not valid JSON");
   refuse("{} x", 0, "not valid JSON");
-  refuse(R"({"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"x":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})", 8,
-         "stands there twice");
+  refuse(
+      R"({"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"x":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})",
+      8, "stands there twice");
   refuse(R"({"x":{"dtype":"F33","shape":[1],"data_offsets":[0,4]}})", 4, "element type");
   refuse(R"({"x":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}})", 4, "expected 8 bytes");
   refuse(R"({"x":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}})", 4, "whole number");
   refuse(R"({"x":{"dtype":"F32","shape":[1.5],"data_offsets":[0,4]}})", 4, "whole number");
   refuse(R"({"x":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})", 8, "expected data at offset 0, found 4");
-  refuse(R"({"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"y":{"dtype":"F32","shape":[1],"data_offsets":[2,6]}})", 6,
-         "expected data at offset 4, found 2");
+  refuse(
+      R"({"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"y":{"dtype":"F32","shape":[1],"data_offsets":[2,6]}})",
+      6, "expected data at offset 4, found 2");
   refuse(R"({"x":{"dtype":"F32","shape":[9007199254740992,9007199254740992],"data_offsets":[0,4]}})", 4, "too large");
   refuse(R"({"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4],"more":1}})", 4, "just dtype");
   refuse(R"({"__metadata__":{"a":1}})", 0, "__metadata__");
@@ -115,11 +117,21 @@ TEST("20,000 damaged files are read or refused, never more") {
     for (std::uint32_t edit = 0; edit < edits && !bytes.empty(); ++edit) {
       const std::size_t at = random(bytes.size());
       switch (random(5)) {
-        case 0: bytes[at] = static_cast<std::uint8_t>(random(256)); break;
-        case 1: bytes[at] ^= static_cast<std::uint8_t>(1u << random(8)); break;
-        case 2: bytes.resize(at); break;
-        case 3: bytes.insert(bytes.begin() + static_cast<std::ptrdiff_t>(at), "0123456789{}[]\",:-e"[random(19)]); break;
-        default: bytes.erase(bytes.begin() + static_cast<std::ptrdiff_t>(at)); break;
+        case 0:
+          bytes[at] = static_cast<std::uint8_t>(random(256));
+          break;
+        case 1:
+          bytes[at] ^= static_cast<std::uint8_t>(1u << random(8));
+          break;
+        case 2:
+          bytes.resize(at);
+          break;
+        case 3:
+          bytes.insert(bytes.begin() + static_cast<std::ptrdiff_t>(at), "0123456789{}[]\",:-e"[random(19)]);
+          break;
+        default:
+          bytes.erase(bytes.begin() + static_cast<std::ptrdiff_t>(at));
+          break;
       }
     }
     // An exact copy on the heap, so that the sanitizer sees every read beyond its end.
