@@ -25,6 +25,11 @@ constexpr std::int64_t packing_rows = 512;
 // and 24, their kernels' heights), and it is tall enough for full speed.
 constexpr std::int64_t steady_rows = 48;
 
+// Columns of a piece: enough pieces for many threads, none too narrow.
+std::int64_t steady_width(std::int64_t columns) {
+  return std::min(columns, std::clamp<std::int64_t>((columns / 8 + 15) / 16 * 16, 64, 512));
+}
+
 memory::data_type onednn_type(DType type) {
   switch (type) {
     case DType::f32:
@@ -133,10 +138,17 @@ void Products::pack(std::span<const float> w, std::int64_t columns, std::int64_t
   to.packed = packed_layout(columns, inner, type);
   to.memory = Memory(to.packed.get_size(), Use::weights, account_, "weights " + name);
   with_context("packing", packing_rows, columns, inner, [&] {
-    memory from({{inner, columns}, memory::data_type::f32, Tag::ba}, engine_, writable(w.data()));
-    memory packed(to.packed, engine_, to.memory.data());
-    dnnl::reorder(from, packed).execute(streams_[0], from, packed);
-    streams_[0].wait();
+    // In steady mode the pieces' columns lie one after another, each piece [K, width] by itself.
+    const std::int64_t width = steady_ ? steady_width(columns) : columns;
+    for (std::int64_t column = 0; column < columns; column += width) {
+      const std::int64_t some = std::min(width, columns - column);
+      memory from({{inner, some}, memory::data_type::f32, Tag::ba}, engine_, writable(w.data() + column * inner));
+      memory packed(
+          steady_ ? memory::desc({inner, some}, onednn_type(type), Tag::ab) : to.packed, engine_,
+          static_cast<std::uint8_t*>(to.memory.data()) + static_cast<std::size_t>(column * inner) * size_of(type));
+      dnnl::reorder(from, packed).execute(streams_[0], from, packed);
+      streams_[0].wait();
+    }
   });
 }
 
@@ -236,23 +248,28 @@ void Products::run(const void* x, DType x_type, std::int64_t rows, const CpuCons
 // Pieces of `steady_rows` rows and a width that depends only on the weights. The last rows are done in a copy that is
 // filled up, so that there is one shape of piece per width.
 void Products::run_steady(const Spec& whole, const CpuConstant& weight, const Addresses& at) {
-  const std::int64_t width = std::clamp<std::int64_t>((whole.columns / 8 + 15) / 16 * 16, 64, 512);
+  const std::int64_t width = steady_width(whole.columns);
   const std::int64_t parts = (whole.columns + width - 1) / width, blocks = (whole.rows + steady_rows - 1) / steady_rows;
   const std::int64_t last_width = whole.columns - (parts - 1) * width, last_rows = whole.rows % steady_rows;
   const auto x_bytes = static_cast<std::int64_t>(size_of(whole.x_type)), w_bytes = x_bytes;
   const auto out_bytes = static_cast<std::int64_t>(size_of(whole.out_type));
   const std::int64_t x_row = whole.inner * x_bytes, out_row = whole.columns * out_bytes;
 
+  // A factor per column is not fused here: on columns of a wider matrix oneDNN falls back to its reference code.
+  Epilogue fused = at.epilogue;
+  fused.factor = fused.shift = nullptr;
   const auto piece = [&](std::int64_t columns) -> Primitive& {
     const ThreadScope alone(1);
     Spec spec = whole;
     spec.rows = steady_rows;
     spec.columns = columns;
-    const memory::desc layout({whole.inner, columns}, onednn_type(weight.dtype), memory::dims{whole.columns, 1});
-    return primitive(spec, layout, at.epilogue);
+    spec.epilogue = kind_of(fused);
+    const memory::desc layout({whole.inner, columns}, onednn_type(weight.dtype), Tag::ab);
+    return primitive(spec, layout, fused);
   };
-  Primitive& first = piece(width < whole.columns ? width : whole.columns);
+  Primitive& first = piece(width);
   Primitive& last = piece(last_width);
+  expect(at.epilogue.factor == nullptr || whole.out_type == DType::f32, "linear: expected a result of type f32");
   const auto rounded = [](std::size_t bytes) { return (bytes + 63) / 64 * 64; };
   const std::size_t per_thread = rounded(std::max(first.scratchpad_bytes, last.scratchpad_bytes));
   const std::size_t x_copy = rounded(static_cast<std::size_t>(steady_rows * x_row));
@@ -274,19 +291,21 @@ void Products::run_steady(const Spec& whole, const CpuConstant& weight, const Ad
   const double piece_ns = static_cast<double>(steady_rows * width * whole.inner) / 40;
   parallel_tasks(threads_, blocks * parts, piece_ns, [&](std::int64_t item, int thread) {
     const ThreadScope alone(1);
-    const std::int64_t block = item / parts, column = item % parts * width;
+    // Columns outside, rows inside: a piece's weights stay in cache for all rows.
+    const std::int64_t block = item % blocks, part = item / blocks, column = part * width;
     const bool filled = (block + 1) * steady_rows > whole.rows;
-    Addresses here = at;
+    const std::int64_t columns = part + 1 < parts ? width : last_width;
+    Addresses here{nullptr, nullptr, fused, nullptr};
     here.x = filled ? x_filled : x + block * steady_rows * x_row;
-    here.weight = static_cast<const std::uint8_t*>(at.weight) + column * w_bytes;
+    here.weight = static_cast<const std::uint8_t*>(at.weight) + column * whole.inner * w_bytes;
     here.out = (filled ? out_filled : out + block * steady_rows * out_row) + column * out_bytes;
-    if (at.epilogue.bias != nullptr) here.epilogue.bias += column;
-    if (at.epilogue.factor != nullptr) {
-      here.epilogue.factor += column;
-      here.epilogue.shift += column;
-    }
-    execute(item % parts + 1 < parts ? first : last, thread, here,
-            memory + static_cast<std::size_t>(thread) * per_thread);
+    if (fused.bias != nullptr) here.epilogue.bias += column;
+    execute(part + 1 < parts ? first : last, thread, here, memory + static_cast<std::size_t>(thread) * per_thread);
+    if (at.epilogue.factor == nullptr) return;
+    auto* row = static_cast<float*>(here.out);
+    for (std::int64_t i = 0; i < steady_rows; ++i, row += whole.columns)
+      for (std::int64_t c = 0; c < columns; ++c)
+        row[c] = row[c] * at.epilogue.factor[column + c] + at.epilogue.shift[column + c];
   });
   if (last_rows > 0) std::memcpy(out + whole_rows * out_row, out_filled, static_cast<std::size_t>(last_rows * out_row));
 }
