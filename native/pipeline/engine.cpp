@@ -342,7 +342,7 @@ bool Engine::prepare(const JobPtr& job) {
     job->condition = resolve(job->request.condition);
     job->negative = resolve(job->request.negative);
   } catch (...) {
-    reject(job, job->cancelled ? aborted_error() : current_error());
+    reject(job, reason_for(*job, current_error()));
     return false;
   }
   job->result.times.encode_text = milliseconds_since(job->started);
@@ -396,15 +396,8 @@ void Engine::run_batch(std::vector<JobPtr> jobs) {
     add(stats_.times, spent);
   } catch (...) {
     const Error error = current_error();
-    for (const JobPtr& job : jobs) {
-      if (job->answered) continue;
-      bool by_dispose = false;
-      {
-        std::lock_guard lock(mutex_);
-        by_dispose = abort_;
-      }
-      reject(job, by_dispose ? disposed_error() : job->cancelled ? aborted_error() : error);
-    }
+    for (const JobPtr& job : jobs)
+      if (!job->answered) reject(job, reason_for(*job, error));
     return;
   }
   for (const JobPtr& job : jobs) {
@@ -424,19 +417,19 @@ void Engine::run_batch(std::vector<JobPtr> jobs) {
   }
 }
 
+// An interrupted network only knows that it was interrupted; this knows by whom.
+Error Engine::reason_for(const Job& job, const Error& error) const {
+  std::lock_guard lock(mutex_);
+  return abort_ ? disposed_error() : job.cancelled ? aborted_error() : error;
+}
+
 void Engine::run_task(const JobPtr& job) {
   if (job->cancelled) return reject(job, aborted_error());
   const auto start = Clock::now();
   try {
     job->task(*generator_);
   } catch (...) {
-    bool by_dispose = false;
-    {
-      std::lock_guard lock(mutex_);
-      by_dispose = abort_;
-    }
-    const Error error = current_error();
-    return reject(job, by_dispose ? disposed_error() : job->cancelled ? aborted_error() : error);
+    return reject(job, reason_for(*job, current_error()));
   }
   job->answered = true;
   std::lock_guard lock(mutex_);

@@ -156,6 +156,7 @@ class Engine {
   void run_task(const JobPtr& job);
   bool prepare(const JobPtr& job);
   std::vector<Member> assign(const std::vector<JobPtr>& jobs) const;
+  Error reason_for(const Job& job, const Error& error) const;
   void finish(const JobPtr& job);
   void reject(const JobPtr& job, const Error& error);
   void reject_expired(std::unique_lock<std::mutex>& lock);
