@@ -17,9 +17,7 @@ export GLIBC_TUNABLES=glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_t
 "$python" heldout.py
 [ -f "$work/vqgan/model.safetensors" ] || { "$python" vqgan_train.py "$work" 500; "$python" vqgan_train.py "$work" 800 resume; }
 [ -f "$work/text_encoder/model.safetensors" ] || "$python" text_train.py "$work" 1000
-"$python" unet_train.py "$work" --steps 6000 --resume
-# The end once more, with more small objects: their shapes are learnt last.
-"$python" unet_train.py "$work" --steps 7000 --resume --emphasis
+"$python" unet_train.py "$work" --steps "${STEPS:-6000}" --resume
 "$python" check.py "$work" --count 300
 "$python" export.py "$work" "$root/models/tiny"
 mkdir -p "$root/docs/models"

@@ -7,7 +7,6 @@ entropy weighted 1 - (1 - mask) * (1 - t) * 0.7. See README.md for where and why
 from __future__ import annotations
 
 import argparse
-import itertools
 import math
 import random
 import time
@@ -74,26 +73,14 @@ def initialise(unet: UNet) -> None:
     torch.nn.init.normal_(unet.out_mapper[1].weight, std=0.02)
 
 
-def scene_weight(scene: Scene) -> float:
-    """How often the emphasised last phase draws a scene: small objects' shapes are learnt last, and two objects on
-    coloured ground are harder than others."""
-    weight = 0.5 + 1.5 * sum(thing.size == "small" for thing in scene.things)
-    return weight * (1.0 if scene.background == "white" else 1.5) * (0.6 if len(scene.things) == 3 else 1.0)
-
-
 class Batches:
     """Endless batches of (clean tokens, noised tokens, t, mask, text states, text bias).
 
     Captions are drawn for four batches at once and dealt out by length, so that little is spent on padding.
     """
 
-    def __init__(self, work: Path, batch: int, scenes: int, seed: int, emphasis: bool):
+    def __init__(self, work: Path, batch: int, scenes: int, seed: int):
         self.cache = build_cache(work, scenes)
-        # Cumulative weights of the scenes for random.choices: all alike, or the hard ones more often.
-        self.weights = {
-            size: list(itertools.accumulate(scene_weight(s) if emphasis else 1.0 for s in scenes))
-            for size, (scenes, _) in self.cache.items()
-        }
         self.encoder = load_component(work, "text_encoder")
         self.batch, self.rng = batch, random.Random(seed)
         self.codes = CONFIG["unet"]["num_labels"]
@@ -104,7 +91,7 @@ class Batches:
         scenes, tokens = self.cache[size]
         count = max(4, round(self.batch * 64 * 64 / (size[0] * size[1])))
         pairs = []
-        for i in self.rng.choices(range(len(scenes)), cum_weights=self.weights[size], k=4 * count):
+        for i in self.rng.choices(range(len(scenes)), k=4 * count):
             pairs.append(("" if self.rng.random() < UNCONDITIONAL else caption_of(self.rng, scenes[i]).text, i))
         pairs.sort(key=lambda pair: len(pair[0]))
         for k in range(0, len(pairs), count):
@@ -165,7 +152,7 @@ def worker(rank: int, options: argparse.Namespace) -> None:
         step, spent = saved["step"], saved["spent"]
     start = step
     seed = 1000 * step + rank
-    batches = Batches(work, options.batch // options.workers, options.scenes, seed, options.emphasis)
+    batches = Batches(work, options.batch // options.workers, options.scenes, seed)
     torch.manual_seed(seed)
     # Every gradient is a view into one buffer, so that a single all-reduce averages them.
     flat = torch.zeros(sum(p.numel() for p in parameters))
@@ -199,11 +186,7 @@ def worker(rank: int, options: argparse.Namespace) -> None:
         losses = F.cross_entropy(
             logits.float().flatten(0, 2), clean.flatten(), reduction="none", label_smoothing=options.smoothing
         ).view(clean.shape)
-        weights = 1.0
-        if options.emphasis:  # objects' tokens count three times as much as the ground's
-            ground = clean.flatten(1).mode(1).values[:, None, None]
-            weights = torch.where(clean == ground, 0.5, 1.5)
-        weights = weights * (1 - (~mask).float() * (1 - t[:, None, None]) * 0.7)
+        weights = 1 - (~mask).float() * (1 - t[:, None, None]) * 0.7
         loss = (losses * weights).mean()
         flat.zero_()
         loss.backward()
@@ -248,7 +231,6 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--smoothing", type=float, default=0.02)
     parser.add_argument("--scenes", type=int, default=30000)
-    parser.add_argument("--emphasis", action="store_true", help="more small objects, object tokens weighted up")
     parser.add_argument("--resume", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(2)
