@@ -54,19 +54,19 @@ class Ops {
  public:
   virtual ~Ops() = default;
 
-  // --- memory -------------------------------------------------------------------------------------------------------
+  // --- memory ---
   Arena& arena() { return arena_; }
   Tensor allocate(Shape shape, DType type) { return {arena_.allocate(TensorSpec{shape, type}.bytes()), shape, type}; }
   bool measuring() const { return arena_.measuring(); }
   virtual DType operand_type() const = 0;
 
-  // --- products -----------------------------------------------------------------------------------------------------
+  // --- products ---
   // x [..., K] operand type → [..., N] of type `out`: activation(x·Wᵀ + b).
   Tensor linear(const Tensor& x, const Linear& weights, Activation activation, DType out);
   // residual [..., N] f32 += x·Wᵀ + b, in place.
   void linear_add(const Tensor& residual, const Tensor& x, const Linear& weights);
 
-  // --- normalisation ------------------------------------------------------------------------------------------------
+  // --- normalisation ---
   // Over the last axis, no affine, biased variance. x f32 → `out`.
   Tensor layer_norm(const Tensor& x, float epsilon, DType out);
   // x·rsqrt(mean(x²) + ε)·weight. x f32 → `out`.
@@ -75,11 +75,11 @@ class Ops {
   // a channel over all pixels of an image. h [B, H, W, C] operand type, in place.
   void grn(const Tensor& h, const ConstantPtr& gamma);
 
-  // --- convolution and resampling
-  // ------------------------------------------------------------------------------------- 3×3, stride 1, f32. Without
-  // skip: one input channel per output channel, weights [C, 1, 3, 3]. With skip (spec 1.5): weights [C, 2, 3, 3],
-  // output g reads channels 2g and 2g + 1 of concat(x, skip). The skip may have fewer images than x, if its count
-  // divides x's: image b reads skip[b mod count].
+  // --- convolution and resampling ---
+
+  // 3×3, stride 1, f32. Without skip: one input channel per output channel, weights [C, 1, 3, 3]. With skip (spec 1.5):
+  // weights [C, 2, 3, 3], output g reads channels 2g and 2g + 1 of concat(x, skip). The skip may have fewer images than
+  // x, if its count divides x's: image b reads skip[b mod count].
   Tensor depthwise_conv(const Tensor& x, const Tensor* skip, const ConstantPtr& weight, const ConstantPtr& bias,
                         Padding padding);
   // [B, H, W, C] → [B, H/2, W/2, 4C], channel (2·dy + dx)·C + c: the operand of a 2×2 stride-2 convolution.
@@ -87,25 +87,25 @@ class Ops {
   // [B, H, W, 4C] → [B, 2H, 2W, C], the inverse: after the product of a 2×2 stride-2 transposed convolution. PyTorch's
   // pixel (un)shuffle has another channel order, c·4 + 2·dy + dx: models reorder the weights beside it at load.
   Tensor depth_to_space(const Tensor& x);
-  // Patches of a 4×4 convolution, stride 2, zero padding 1: [B, H, W, C] → [B, H/2, W/2, 16C], channel (4·ky + kx)·C +
-  // c.
+  // Patches of a 4×4 convolution, stride 2, zero padding 1: [B, H, W, C] → [B, H/2, W/2, 16C], channel
+  // (4·ky + kx)·C + c.
   Tensor patches_4x4(const Tensor& x, DType out);
   // Sum of overlapping 4×4 patches, stride 2, padding 1: [B, H, W, 16C] f32 → [B, 2H, 2W, C], after the product of a
   // transposed convolution; plus bias [C].
   Tensor overlap_add_4x4(const Tensor& patches, const ConstantPtr& bias);
 
-  // --- attention
-  // ------------------------------------------------------------------------------------------------------ Image
-  // queries over image keys, then condition keys (spec 1.4, A). qkv [Bq, H, W, 3c] operand type (Q, K, V), R rows out:
-  // row r uses image r mod Bq. → [R, H, W, c] operand type.
+  // --- attention ---
+
+  // Image queries over image keys, then condition keys (spec 1.4, A). qkv [Bq, H, W, 3c] operand type (Q, K, V), R rows
+  // out: row r uses image r mod Bq. → [R, H, W, c] operand type.
   Tensor image_attention(const Tensor& qkv, const ConditionKeys& condition, int heads);
   // T5 self-attention: scores are not scaled, plus a bias per head and distance. qkv [T, 3·heads·d], bias [heads, 2T −
   // 1] f32 where entry (h, T − 1 + key − query). → [T, heads·d] operand type.
   Tensor text_attention(const Tensor& qkv, const Tensor& bias, int heads);
 
-  // --- elementwise, gather
-  // -------------------------------------------------------------------------------------------- table [V, C], indices
-  // i32 [...] → [..., C] f32. Indices outside [0, V) are refused before they get here.
+  // --- elementwise, gather ---
+
+  // table [V, C], indices i32 [...] → [..., C] f32. Indices outside [0, V) are refused before they get here.
   Tensor gather(const ConstantPtr& table, const Tensor& indices);
   // Spec 1.8.5: sum over the four sub-pixels of tables[s][token] + bias. tokens [B, H, W] → [B, H/2, W/2, C] f32;
   // s = 2·dy + dx.
@@ -135,8 +135,7 @@ class Ops {
   // Nearest row of the codebook by squared distance, the lowest index on ties. x [B, H, W, C] f32 → i32 [B, H, W].
   void nearest_code(const Tensor& x, const ConstantPtr& codebook, const Tensor& out);
 
-  // --- composites
-  // -----------------------------------------------------------------------------------------------------
+  // --- composites ---
   // layer_norm(depthwise_conv(x, skip)) as operand.
   virtual Tensor depthwise_norm(const Tensor& x, const Tensor* skip, const ConstantPtr& weight, const ConstantPtr& bias,
                                 Padding padding, float epsilon);

@@ -100,8 +100,7 @@ class CpuOps final : public Ops {
   Context& context_;
 };
 
-// --- global response normalisation in parts, so that products can be done between them (normalization.cpp)
-// ------------
+// --- global response normalisation in parts, so that products can be done between them (normalization.cpp) ---
 
 // Sums of squares are taken over runs of this many pixels and added up in order: the same bits for any number of
 // threads and images.

@@ -112,8 +112,7 @@ std::vector<float> noise_embedding(float r, std::int64_t c_r) {
   return embedding;
 }
 
-// --- binding of weights
-// -----------------------------------------------------------------------------------------------
+// --- binding of weights ---
 
 namespace {
 
@@ -303,8 +302,7 @@ class Binder {
   std::vector<float> mapper_weight_, mapper_bias_;
 };
 
-// --- the networks
-// -----------------------------------------------------------------------------------------------------
+// --- the networks ---
 
 using WeightsPtr = std::shared_ptr<const Unet::Weights>;
 

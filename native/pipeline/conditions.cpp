@@ -8,7 +8,7 @@ namespace {
 
 // A prompt of the full-size model holds about 9 MB in bf16.
 constexpr std::size_t cache_limit = std::size_t{256} << 20;
-constexpr std::size_t cache_entries = 256;
+constexpr std::size_t cache_entries = 64;
 
 template <typename T>
 std::string key_of(char kind, std::span<const T> values) {

@@ -132,8 +132,7 @@ Engine::Engine(EngineOptions options, LoadCallbacks callbacks) : options_(std::m
 
 Engine::~Engine() { stop(); }
 
-// --- any thread
-// -------------------------------------------------------------------------------------------------------
+// --- any thread ---
 
 Engine::Ticket Engine::submit(GenerateRequest request) {
   auto job = std::make_shared<Job>();
@@ -224,8 +223,7 @@ EngineStats Engine::stats() const {
   return stats;
 }
 
-// --- the engine's thread
-// ----------------------------------------------------------------------------------------------
+// --- the engine's thread ---
 
 void Engine::thread_main(const LoadCallbacks& callbacks) {
   if (load(callbacks)) serve();

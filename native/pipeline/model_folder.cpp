@@ -80,8 +80,7 @@ ModelConfig read_folder(const std::string& folder) {
   return config;
 }
 
-// --- random configurations
-// --------------------------------------------------------------------------------------------
+// --- random configurations ---
 
 // The official model: ByT5-XL, U-Net of 1.008 billion parameters, VQGAN f4. No prior and no CLIP.
 ModelConfig paella_v3() { return {}; }

@@ -1,12 +1,13 @@
 /**
  * `npm run bench`: the figures that this project promises. Each part is a row that says where and how it was measured.
  *
- *   npm run bench -- [--only latency,process,endurance,native] [--generations 1000] [--native <program>] [--rounds 5] [--output <file.json>]
+ *   npm run bench -- [--only latency,process,endurance,native] [--generations 1000] [--native <program>] [--rounds 5]
+ *                     [--precisions fp32,bf16] [--output <file.json>]
  *
  * - latency: the bundled model, one image of 64×64 pixels, 8 guided steps, warm; per stage
  * - process: the whole command, from its start to the written PNG
  * - endurance: many generations in one process: memory, and pauses of the event loop
- * - native: the program that measures steps of the large model against oneDNN's own rate, when it was built
+ * - native: guided steps of the large model beside oneDNN's own rate, and its operations one by one
  */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -30,6 +31,7 @@ const { values } = parseArgs({
     generations: { type: 'string', default: '1000' },
     native: { type: 'string' },
     rounds: { type: 'string' },
+    precisions: { type: 'string', default: 'fp32,bf16' },
     output: { type: 'string' },
   },
 });
@@ -76,25 +78,26 @@ function endurance(): object {
   return { what: 'endurance', ...environment(), ...JSON.parse(stdout) };
 }
 
-/** Its rows are taken as they are: one JSON document a line. */
+/**
+ * The large model. Its rows are taken as they are: one JSON document a line. Every measurement is a process of its own,
+ * so that the peak of its memory is its own too.
+ */
 function native(): object[] {
   const program = values.native ?? nativeProgram('paella_bench');
-  if (!program) {
-    process.stderr.write('native: skipped, build/…/paella_bench was not built (npm test builds it)\n');
-    return [];
-  }
-  const { status, stdout, stderr } = spawnSync(
-    program,
-    ['step', ...(values.rounds ? ['--rounds', values.rounds] : [])],
-    {
-      cwd: root,
-      encoding: 'utf8',
-      maxBuffer: 2 ** 26,
-    },
-  );
-  if (status !== 0) throw new Error(stderr);
-  const rows = stdout.split('\n').filter((line) => line.startsWith('{'));
-  return rows.map((line) => ({ what: 'native', ...environment(), ...JSON.parse(line) }));
+  if (!program) throw new Error('native: expected build/test/native/paella_bench, which npm test builds; found none');
+  const run = (...options: string[]): object[] => {
+    const { status, stdout, stderr } = spawnSync(program, options, { cwd: root, encoding: 'utf8', maxBuffer: 2 ** 26 });
+    if (status !== 0) throw new Error(`${program} ${options.join(' ')}: ${stderr}`);
+    const rows = stdout.split('\n').filter((line) => line.startsWith('{'));
+    return rows.map((line) => ({ what: 'native', ...environment(), ...JSON.parse(line) }));
+  };
+  const rounds = values.rounds ? ['--rounds', values.rounds] : [];
+  return values.precisions
+    .split(',')
+    .flatMap((precision) => [
+      ...run('step', '--precision', precision, ...rounds),
+      ...run('operations', '--precision', precision),
+    ]);
 }
 
 const wanted = values.only.split(',');

@@ -18,8 +18,7 @@ PAELLA_KERNEL Floats finite_or_least(Floats x) {
   return ((Words)x & 0x7F800000u) == 0x7F800000u ? splat(minus_infinity) : x;
 }
 
-// --- Philox, several blocks at once
-// -----------------------------------------------------------------------------------
+// --- Philox, several blocks at once ---
 
 // 64-bit lanes with a 32-bit number each, which is what the multiplier of a vector unit takes.
 constexpr int blocks_at_once = lanes / 2;
@@ -94,8 +93,7 @@ PAELLA_KERNEL bool any_bit(Longs v) {
 #endif
 }
 
-// --- best so far
-// --------------------------------------------------------------------------------------------------------
+// --- best so far ---
 
 struct Best {
   float score = minus_infinity;
@@ -232,8 +230,7 @@ std::int32_t draw(const DrawTask& task) {
   return best.code;
 }
 
-// --- typical filtering
-// --------------------------------------------------------------------------------------------------
+// --- typical filtering ---
 
 // Keep the codes whose information −log p is closest to the entropy: the smallest set, in order of that distance, whose
 // probability reaches `mass`; codes as close as its last one stay too.
