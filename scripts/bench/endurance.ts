@@ -5,13 +5,13 @@ import { Paella } from '../../lib/index.js';
 
 const [model = 'tiny', generations = '1000'] = process.argv.slice(2);
 const count = Number(generations);
-const warmup = 100;
+const warmup = 300;
 const span = Math.min(100, Math.floor(count / 2));
 
 const engine = await Paella.load({ model, backend: 'cpu' });
 const resident: number[] = [];
 const calls: number[] = [];
-// Opens sharp's library too, which blocks once, and fills the cache of prompts, which is bounded.
+// Opens sharp's library too, which blocks once, fills the cache of prompts, which is bounded, and lets V8 settle.
 for (let i = 0; i < warmup; i++) await (await engine.generate({ prompt: `warm-up ${i}`, seed: i }))[0]?.encode('png');
 
 const delay = monitorEventLoopDelay({ resolution: 1 });

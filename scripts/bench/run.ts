@@ -39,7 +39,7 @@ const { values } = parseArgs({
 async function latency(): Promise<object> {
   const load = { model: values.model, backend: 'cpu' } as const;
   const row = await measure(load, { prompt, width: 64, height: 64, steps: 8 }, { repeat: 50, warmup: 5 });
-  return { what: 'latency', ...row };
+  return { part: 'latency', ...row };
 }
 
 function wholeProcess(): object {
@@ -57,7 +57,7 @@ function wholeProcess(): object {
     }
     const first = calls.slice(0, 2);
     return {
-      what: 'process',
+      part: 'process',
       ...environment(),
       model: values.model,
       firstMs: first[0],
@@ -75,7 +75,7 @@ function endurance(): object {
   const args = ['--import=tsx', program, values.model, values.generations];
   const { status, stdout, stderr } = spawnSync(process.execPath, args, { cwd: root, encoding: 'utf8' });
   if (status !== 0) throw new Error(stderr);
-  return { what: 'endurance', ...environment(), ...JSON.parse(stdout) };
+  return { part: 'endurance', ...environment(), ...JSON.parse(stdout) };
 }
 
 /**
@@ -89,7 +89,7 @@ function native(): object[] {
     const { status, stdout, stderr } = spawnSync(program, options, { cwd: root, encoding: 'utf8', maxBuffer: 2 ** 26 });
     if (status !== 0) throw new Error(`${program} ${options.join(' ')}: ${stderr}`);
     const rows = stdout.split('\n').filter((line) => line.startsWith('{'));
-    return rows.map((line) => ({ what: 'native', ...environment(), ...JSON.parse(line) }));
+    return rows.map((line) => ({ part: 'native', ...environment(), ...JSON.parse(line) }));
   };
   const rounds = values.rounds ? ['--rounds', values.rounds] : [];
   return values.precisions
