@@ -158,8 +158,12 @@ class Backend {
   // Runs `body`, which only enqueues. A backend with graphs captures it at the first call with this key and replays it
   // afterwards.
   virtual void replay(const std::string& key, const std::function<void()>& body) { (void)key, body(); }
+  // Drops what was captured under keys that begin so: their tensors are about to go.
+  virtual void forget(const std::string& prefix) { (void)prefix; }
   // Waits for what was enqueued.
   virtual void synchronize() {}
+  // Whether operations only enqueue: then the time of a call says nothing about the time of the work.
+  virtual bool asynchronous() const { return false; }
 
   // While `*flag` is set, networks stop between operations with ERR_ABORTED.
   void set_interrupt(const std::atomic<bool>* flag) { interrupt_ = flag; }

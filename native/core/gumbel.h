@@ -7,12 +7,7 @@
 
 #include <cstdint>
 
-// Internal linkage: these functions are also compiled with other instruction sets, and the linker must not mix them.
-#if defined(__CUDACC__)
-#define PAELLA_NUMERIC static __host__ __device__ __forceinline__
-#else
-#define PAELLA_NUMERIC static inline __attribute__((always_inline))
-#endif
+#include "core/portable.h"
 
 namespace paella {
 

@@ -5,6 +5,8 @@
 #include <array>
 #include <cstdint>
 
+#include "core/portable.h"
+
 namespace paella {
 
 enum class Purpose : std::uint32_t { initial_noise = 0, draw = 1, renoise = 2, random_weights = 3, test = 4 };
@@ -16,7 +18,7 @@ inline constexpr std::uint32_t philox_multiplier_1 = 0xCD9E8D57u;
 inline constexpr std::uint32_t philox_weyl_0 = 0x9E3779B9u;
 inline constexpr std::uint32_t philox_weyl_1 = 0xBB67AE85u;
 
-inline PhiloxWords philox(PhiloxWords counter, std::uint32_t key_0, std::uint32_t key_1) {
+PAELLA_NUMERIC PhiloxWords philox(PhiloxWords counter, std::uint32_t key_0, std::uint32_t key_1) {
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t product_0 = static_cast<std::uint64_t>(philox_multiplier_0) * counter[0];
     const std::uint64_t product_1 = static_cast<std::uint64_t>(philox_multiplier_1) * counter[2];
@@ -28,21 +30,21 @@ inline PhiloxWords philox(PhiloxWords counter, std::uint32_t key_0, std::uint32_
   return counter;
 }
 
-inline PhiloxWords random_words(std::uint64_t seed, Purpose purpose, std::uint32_t step, std::uint32_t position,
-                                std::uint32_t block) {
+PAELLA_NUMERIC PhiloxWords random_words(std::uint64_t seed, Purpose purpose, std::uint32_t step, std::uint32_t position,
+                                        std::uint32_t block) {
   return philox({position, block, step, static_cast<std::uint32_t>(purpose)}, static_cast<std::uint32_t>(seed),
                 static_cast<std::uint32_t>(seed >> 32));
 }
 
 // Uniform token in [0, codebook_size).
-inline std::int32_t initial_token(std::uint64_t seed, std::uint32_t position, std::int32_t codebook_size) {
+PAELLA_NUMERIC std::int32_t initial_token(std::uint64_t seed, std::uint32_t position, std::int32_t codebook_size) {
   const std::uint32_t word = random_words(seed, Purpose::initial_noise, 0, position, 0)[0];
   return static_cast<std::int32_t>((static_cast<std::uint64_t>(word) * static_cast<std::uint64_t>(codebook_size)) >>
                                    32);
 }
 
 // Uniform in [0, 1), 24 bits; a token is re-noised if this is below the next noise level.
-inline float renoise_uniform(std::uint64_t seed, std::uint32_t step, std::uint32_t position) {
+PAELLA_NUMERIC float renoise_uniform(std::uint64_t seed, std::uint32_t step, std::uint32_t position) {
   return static_cast<float>(random_words(seed, Purpose::renoise, step, position, 0)[0] >> 8) * 0x1p-24f;
 }
 

@@ -6,14 +6,17 @@
 
 #include "core/error.h"
 #include "cpu/cpu_backend.h"
+#include "cuda/cuda_backend.h"
 
 namespace paella::test {
 
 std::string Variant::text() const {
+  if (backend != "cpu") return concat(backend, ' ', precision, fused ? "" : ", plain");
   return concat(precision, isa.empty() ? "" : "/" + isa, ", ", threads, " threads", fused ? "" : ", plain");
 }
 
 std::unique_ptr<Backend> make(const Variant& variant) {
+  if (variant.backend == "cuda") return cuda::make_backend({.precision = variant.precision, .fused = variant.fused});
   if (!variant.isa.empty()) setenv("PAELLA_CPU_ISA", variant.isa.c_str(), 1);
   auto backend =
       cpu::make_backend({.precision = variant.precision, .threads = variant.threads, .fused = variant.fused});
@@ -40,11 +43,12 @@ std::vector<Variant> variants() {
   std::vector<Variant> all;
   for (const std::string& precision : precisions())
     for (const std::string& isa : instruction_sets()) all.push_back({.precision = precision, .isa = isa});
+  for (const char* precision : {"fp32", "bf16", "fp16"}) all.push_back({.backend = "cuda", .precision = precision});
   return all;
 }
 
 double bound_for(const Backend& backend, double fp32, double bf16) {
-  return backend.operand_type() == DType::bf16 ? bf16 : fp32;
+  return backend.operand_type() == DType::f32 ? fp32 : bf16;
 }
 
 std::vector<float> Random::normal(std::int64_t count, float scale) {

@@ -17,6 +17,7 @@ namespace paella::test {
 
 // How a backend is made. isa: a value of PAELLA_CPU_ISA; empty: the best one.
 struct Variant {
+  std::string backend = "cpu";  // or "cuda": kernels of native/cuda/ on the CPU, see test/simt/
   std::string precision = "fp32";
   std::string isa = {};
   int threads = 2;
@@ -29,7 +30,7 @@ std::unique_ptr<Backend> make(const Variant& variant);
 std::vector<std::string> instruction_sets();
 // fp32, and bf16 if the CPU has it.
 std::vector<std::string> precisions();
-// All instruction sets × precisions.
+// All instruction sets × precisions of the CPU, and the precisions of CUDA.
 std::vector<Variant> variants();
 
 // Relative error (norm of the difference over norm) that rounding of operands explains.

@@ -1,0 +1,225 @@
+#include "cuda/runtime.h"
+
+#include <cuda_runtime.h>
+
+#include <mutex>
+#include <unordered_map>
+
+#include "core/error.h"
+#include "cuda/launch.cuh"
+
+namespace paella::cuda {
+
+namespace {
+
+std::string version_text(int version) { return concat(version / 1000, '.', version % 1000 / 10); }
+
+// After a failed kernel nothing of the context can be used any more.
+void check(cudaError_t status, const char* call) {
+  if (status == cudaSuccess) return;
+  throw Error(ErrorCode::internal,
+              concat("cuda: ", call, ": ", cudaGetErrorString(status), " (", cudaGetErrorName(status),
+                     "); the engine cannot go on"),
+              "Dispose this engine and load another; if it happens again, run `paella doctor`.");
+}
+
+class CapturedGraph final : public Graph {
+ public:
+  explicit CapturedGraph(cudaGraph_t graph) {
+    const cudaError_t status = cudaGraphInstantiate(&executable_, graph, 0);
+    cudaGraphDestroy(graph);
+    check(status, "cudaGraphInstantiate");
+  }
+  ~CapturedGraph() override {
+    if (executable_ != nullptr) cudaGraphExecDestroy(executable_);
+  }
+  CapturedGraph(const CapturedGraph&) = delete;
+  CapturedGraph& operator=(const CapturedGraph&) = delete;
+  cudaGraphExec_t executable() const { return executable_; }
+
+ private:
+  cudaGraphExec_t executable_ = nullptr;
+};
+
+DeviceInfo device_info(int index) {
+  cudaDeviceProp properties;
+  check(cudaGetDeviceProperties(&properties, index), "cudaGetDeviceProperties");
+  DeviceInfo info;
+  info.name = properties.name;
+  info.major = properties.major;
+  info.minor = properties.minor;
+  info.multiprocessors = properties.multiProcessorCount;
+  info.shared_per_block = properties.sharedMemPerBlockOptin;
+  info.l2_bytes = static_cast<std::size_t>(properties.l2CacheSize);
+  info.memory_total = properties.totalGlobalMem;
+  return info;
+}
+
+class CudaRuntime final : public Runtime {
+ public:
+  explicit CudaRuntime(int index) {
+    check(cudaSetDevice(index), "cudaSetDevice");
+    info_ = device_info(index);
+    check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
+    info_.memory_free = memory_free();
+  }
+  ~CudaRuntime() override { cudaStreamDestroy(stream_); }
+
+  const DeviceInfo& device() const override { return info_; }
+  std::size_t memory_free() const override {
+    std::size_t free = 0, total = 0;
+    check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+    return free;
+  }
+
+  void* allocate(std::size_t bytes, const std::string& purpose) override {
+    void* data = nullptr;
+    const cudaError_t status = cudaMalloc(&data, bytes);
+    if (status == cudaErrorMemoryAllocation) {
+      cudaGetLastError();  // this one is not sticky
+      throw Error(
+          ErrorCode::out_of_memory,
+          concat("not enough GPU memory for ", purpose, ": ", bytes, " bytes needed, ", memory_free(), " bytes free"),
+          "Use a smaller image, a smaller batch or memory: 'low', or free memory of the GPU.");
+    }
+    check(status, "cudaMalloc");
+    return data;
+  }
+  void free(void* data) noexcept override { cudaFree(data); }
+
+  void upload(const void* host, void* device, std::size_t bytes) override {
+    ++counts.uploads;
+    check(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream_), "upload");
+    // From pageable memory the call returns once the data is staged; nothing promises it for pinned memory.
+    check(cudaStreamSynchronize(stream_), "upload");
+  }
+  void download(const void* device, void* host, std::size_t bytes) override {
+    ++counts.downloads;
+    check(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream_), "download");
+    check(cudaStreamSynchronize(stream_), "download");
+  }
+  void copy(const void* from, void* to, std::size_t bytes) override {
+    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_), "copy");
+  }
+  void fill(void* to, int byte, std::size_t bytes) override {
+    check(cudaMemsetAsync(to, byte, bytes, stream_), "fill");
+  }
+  void synchronize() override {
+    ++counts.synchronizations;
+    check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");
+  }
+
+  std::unique_ptr<Graph> capture(const std::function<void()>& body) override {
+    // Thread-local: whatever else the process does on other threads goes on undisturbed.
+    check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+    capturing_ = true;
+    cudaGraph_t graph = nullptr;
+    try {
+      body();
+    } catch (...) {
+      capturing_ = false;
+      cudaStreamEndCapture(stream_, &graph);
+      if (graph != nullptr) cudaGraphDestroy(graph);
+      cudaGetLastError();
+      throw;
+    }
+    capturing_ = false;
+    check(cudaStreamEndCapture(stream_, &graph), "cudaStreamEndCapture");
+    return std::make_unique<CapturedGraph>(graph);
+  }
+  void launch(Graph& graph) override {
+    ++counts.launches;
+    check(cudaGraphLaunch(static_cast<CapturedGraph&>(graph).executable(), stream_), "cudaGraphLaunch");
+  }
+  bool capturing() const override { return capturing_; }
+
+  void launch_kernel(const void* kernel, Grid blocks, int threads, std::size_t shared_bytes, void** arguments) {
+    // Up to 48 KB need no leave.
+    constexpr std::size_t without_leave = std::size_t{48} << 10;
+    if (shared_bytes > without_leave) {
+      std::size_t& allowed = shared_[kernel];
+      if (shared_bytes > allowed) {
+        check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes)),
+              "cudaFuncSetAttribute");
+        allowed = shared_bytes;
+      }
+    }
+    cudaLaunchConfig_t config = {};
+    config.gridDim = dim3(blocks.x, blocks.y, blocks.z);
+    config.blockDim = dim3(static_cast<unsigned>(threads));
+    config.dynamicSmemBytes = shared_bytes;
+    config.stream = stream_;
+    cudaLaunchAttribute attribute = {};
+    attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attribute.val.programmaticStreamSerializationAllowed = 1;
+    if (info_.major >= 9) {
+      config.attrs = &attribute;
+      config.numAttrs = 1;
+    }
+    check(cudaLaunchKernelExC(&config, kernel, arguments), "kernel launch");
+  }
+
+ private:
+  DeviceInfo info_;
+  cudaStream_t stream_ = nullptr;
+  bool capturing_ = false;
+  std::unordered_map<const void*, std::size_t> shared_;
+};
+
+}  // namespace
+
+void launch_kernel(Runtime& runtime, const void* kernel, Grid blocks, int threads, std::size_t shared_bytes,
+                   void** arguments) {
+  static_cast<CudaRuntime&>(runtime).launch_kernel(kernel, blocks, threads, shared_bytes, arguments);
+}
+
+Survey survey() {
+  Survey result;
+  int driver = 0, runtime = 0, count = 0;
+  cudaDriverGetVersion(&driver);
+  cudaRuntimeGetVersion(&runtime);
+  result.runtime_version = version_text(runtime);
+  result.driver_version = driver == 0 ? "none" : version_text(driver);
+  const cudaError_t status = cudaGetDeviceCount(&count);
+  cudaGetLastError();
+  if (driver == 0 || status == cudaErrorNoDevice || (status == cudaSuccess && count == 0)) {
+    result.reason = driver == 0 ? "no CUDA device: no NVIDIA driver was found" : "no CUDA device";
+    result.remedy = "Install NVIDIA's driver, or in a container start it with GPUs (for example `--gpus all`).";
+    return result;
+  }
+  if (status == cudaErrorInsufficientDriver) {
+    result.reason = concat("driver too old: needs CUDA ", result.runtime_version, ", found ", result.driver_version);
+    result.remedy = "Update NVIDIA's driver.";
+    return result;
+  }
+  if (status != cudaSuccess) {
+    result.reason = concat("CUDA: ", cudaGetErrorString(status), " (", cudaGetErrorName(status), ")");
+    return result;
+  }
+  for (int i = 0; i < count; ++i) result.devices.push_back(device_info(i));
+  for (int i = 0; i < count; ++i) {
+    if (cudaSetDevice(i) != cudaSuccess) continue;
+    cudaMemGetInfo(&result.devices[static_cast<std::size_t>(i)].memory_free,
+                   &result.devices[static_cast<std::size_t>(i)].memory_total);
+  }
+  return result;
+}
+
+std::unique_ptr<Runtime> make_runtime(int device) {
+  const Survey machine = survey();
+  if (machine.devices.empty())
+    throw Error(ErrorCode::backend_unavailable, concat("backend cuda is unavailable: ", machine.reason),
+                machine.remedy);
+  const auto count = static_cast<int>(machine.devices.size());
+  if (device < 0 || device >= count)
+    throw Error(ErrorCode::backend_unavailable,
+                concat("device: expected a CUDA device from 0 to ", count - 1, ", got ", device));
+  const DeviceInfo& info = machine.devices[static_cast<std::size_t>(device)];
+  if (info.major < 8)
+    throw Error(ErrorCode::backend_unavailable,
+                concat("backend cuda is unavailable: ", info.name, " has compute capability ", info.major, '.',
+                       info.minor, ", expected 8.0 or later"));
+  return std::make_unique<CudaRuntime>(device);
+}
+
+}  // namespace paella::cuda

@@ -1,0 +1,148 @@
+// native/cuda/runtime.h on the CPU: memory of the host, kernels by simt.h, graphs as lists of kernels.
+#include "cuda/runtime.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <new>
+#include <utility>
+
+#include "core/error.h"
+#include "simt/runtime.h"
+#include "simt/simt.h"
+
+namespace paella::simt {
+
+void run_now(Index grid, int threads, std::size_t shared_bytes, const std::function<void()>& kernel);
+
+namespace {
+
+struct Kernel {
+  Index grid;
+  int threads = 0;
+  std::size_t shared_bytes = 0;
+  std::function<void()> body;
+};
+
+class RecordedGraph final : public cuda::Graph {
+ public:
+  std::vector<Kernel> kernels;
+};
+
+class SimtRuntime final : public cuda::Runtime {
+ public:
+  explicit SimtRuntime(std::size_t memory) {
+    device_ = {"SIMT on the CPU", 8, 0, 108, std::size_t{163} << 10, std::size_t{40} << 20, memory, memory};
+  }
+
+  const cuda::DeviceInfo& device() const override { return device_; }
+  std::size_t memory_free() const override { return device_.memory_total - used_; }
+
+  void* allocate(std::size_t bytes, const std::string& purpose) override {
+    check_not_capturing("allocate");
+    if (bytes > memory_free())
+      throw Error(ErrorCode::out_of_memory, concat("not enough GPU memory for ", purpose, ": ", bytes,
+                                                   " bytes needed, ", memory_free(), " bytes free"));
+    void* data = ::operator new(bytes, std::align_val_t{256});
+    std::memset(data, 0xff, bytes);  // NaN: what is read before it is written shows
+    sizes_[data] = bytes;
+    used_ += bytes;
+    return data;
+  }
+  void free(void* data) noexcept override {
+    const auto found = sizes_.find(data);
+    if (found == sizes_.end()) return;
+    used_ -= found->second;
+    sizes_.erase(found);
+    ::operator delete(data, std::align_val_t{256});
+  }
+
+  void upload(const void* host, void* device, std::size_t bytes) override {
+    check_not_capturing("upload");
+    ++counts.uploads;
+    if (bytes > 0) std::memcpy(device, host, bytes);
+  }
+  void download(const void* device, void* host, std::size_t bytes) override {
+    check_not_capturing("download");
+    ++counts.downloads;
+    if (bytes > 0) std::memcpy(host, device, bytes);
+  }
+  void copy(const void* from, void* to, std::size_t bytes) override {
+    run_or_record(*this, {1, 1, 1}, 1, 0, [=] {
+      if (bytes > 0) std::memmove(to, from, bytes);
+    });
+  }
+  void fill(void* to, int byte, std::size_t bytes) override {
+    run_or_record(*this, {1, 1, 1}, 1, 0, [=] { std::memset(to, byte, bytes); });
+  }
+  void synchronize() override {
+    check_not_capturing("synchronize");
+    ++counts.synchronizations;
+  }
+
+  std::unique_ptr<cuda::Graph> capture(const std::function<void()>& body) override {
+    expect(graph_ == nullptr, "capture: expected no other capture");
+    auto graph = std::make_unique<RecordedGraph>();
+    graph_ = graph.get();
+    try {
+      body();
+    } catch (...) {
+      graph_ = nullptr;
+      throw;
+    }
+    graph_ = nullptr;
+    return graph;
+  }
+  void launch(cuda::Graph& graph) override {
+    check_not_capturing("launch");
+    ++counts.launches;
+    for (const Kernel& kernel : static_cast<RecordedGraph&>(graph).kernels)
+      run_now(kernel.grid, kernel.threads, kernel.shared_bytes, kernel.body);
+  }
+  bool capturing() const override { return graph_ != nullptr; }
+
+  RecordedGraph* graph_ = nullptr;
+
+ private:
+  void check_not_capturing(const char* call) const { expect(graph_ == nullptr, call, ": not while capturing a graph"); }
+
+  cuda::DeviceInfo device_;
+  std::map<void*, std::size_t> sizes_;
+  std::size_t used_ = 0;
+};
+
+}  // namespace
+
+void run_or_record(cuda::Runtime& runtime, Index grid, int threads, std::size_t shared_bytes,
+                   std::function<void()> kernel) {
+  auto& mine = static_cast<SimtRuntime&>(runtime);
+  expect(threads >= 1 && threads <= 1024, "launch: expected 1 to 1024 threads, got ", threads);
+  expect(shared_bytes <= runtime.device().shared_per_block, "launch: expected at most ",
+         runtime.device().shared_per_block, " bytes of shared memory, got ", shared_bytes);
+  if (mine.graph_ != nullptr)
+    mine.graph_->kernels.push_back({grid, threads, shared_bytes, std::move(kernel)});
+  else
+    run_now(grid, threads, shared_bytes, kernel);
+}
+
+std::unique_ptr<cuda::Runtime> make_runtime(std::size_t memory_bytes) {
+  return std::make_unique<SimtRuntime>(memory_bytes);
+}
+
+}  // namespace paella::simt
+
+namespace paella::cuda {
+
+Survey survey() {
+  Survey result;
+  result.devices.push_back(simt::make_runtime(std::size_t{1} << 30)->device());
+  result.driver_version = result.runtime_version = "simt";
+  return result;
+}
+
+std::unique_ptr<Runtime> make_runtime(int device) {
+  if (device != 0) fail(ErrorCode::backend_unavailable, "device: expected 0, got ", device);
+  return simt::make_runtime(std::size_t{4} << 30);
+}
+
+}  // namespace paella::cuda

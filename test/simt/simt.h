@@ -1,0 +1,109 @@
+// A GPU on the CPU: what kernels in native/cuda/ need of CUDA, for tests on machines without one.
+//
+// Every thread of a block is a fiber; blocks run one after another on each core. Collectives (barriers, shuffles,
+// matrix loads and products) wait for all threads of the block or the warp, as the hardware's do; one that some thread
+// never reaches is an error that names the kernel's block, not a hang. Shared memory begins as NaN, and asynchronous
+// copies arrive only when they are waited for, so that what a GPU shows now and then, tests show always. What this
+// cannot show: races inside a warp, memory that is not coherent, timing.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+
+namespace paella::cuda {
+class Runtime;
+}
+
+namespace paella::simt {
+
+struct Index {
+  unsigned x = 0, y = 0, z = 0;
+};
+
+const Index& this_thread();
+const Index& this_block();
+const Index& block_size();
+const Index& grid_size();
+
+void block_barrier();
+unsigned char* dynamic_shared();
+
+// What the lanes of a warp show each other in one collective.
+using Slot = std::array<std::uint32_t, 8>;
+// Shows `mine`, waits for the warp, and gives everybody's: [32].
+const Slot* exchange(const Slot& mine);
+
+float half_to_float(std::uint16_t bits);
+std::uint16_t float_to_half(float value);
+std::uint16_t float_to_bfloat(float value);
+
+void cp_async_16(void* shared, const void* global, bool valid);
+void cp_async_commit();
+void cp_async_wait(int groups_in_flight);
+void ldmatrix_x4(std::uint32_t (&r)[4], const void* shared, bool transposed);
+
+template <typename ToFloat>
+void mma_16x8x16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2], ToFloat to_float) {
+  const Slot* lanes = exchange({a[0], a[1], a[2], a[3], b[0], b[1]});
+  const unsigned lane = this_thread().x % 32, group = lane / 4, pair = lane % 4;
+  const auto half = [&](std::uint32_t word, unsigned high) {
+    return to_float(static_cast<std::uint16_t>(high ? word >> 16 : word & 0xffff));
+  };
+  for (unsigned k = 0; k < 16; ++k) {
+    const unsigned owner = k % 8 / 2, upper = k / 8;
+    for (unsigned row = 0; row < 2; ++row) {
+      const float left = half(lanes[group * 4 + owner][upper * 2 + row], k % 2);
+      for (unsigned column = 0; column < 2; ++column)
+        d[row * 2 + column] += left * half(lanes[(pair * 2 + column) * 4 + owner][4 + upper], k % 2);
+    }
+  }
+}
+
+template <typename T>
+T shuffle(T value, unsigned source) {
+  static_assert(sizeof(T) <= sizeof(Slot));
+  Slot mine{};
+  std::memcpy(&mine, &value, sizeof(T));
+  T result;
+  std::memcpy(&result, exchange(mine) + source % 32, sizeof(T));
+  return result;
+}
+
+// Runs the kernel now, or adds it to the graph that `runtime` is capturing.
+void run_or_record(cuda::Runtime& runtime, Index grid, int threads, std::size_t shared_bytes,
+                   std::function<void()> kernel);
+
+}  // namespace paella::simt
+
+// --- CUDA's words ---
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+#define __grid_constant__
+#define __shared__ static thread_local
+#define threadIdx (::paella::simt::this_thread())
+#define blockIdx (::paella::simt::this_block())
+#define blockDim (::paella::simt::block_size())
+#define gridDim (::paella::simt::grid_size())
+
+inline void __syncthreads() { ::paella::simt::block_barrier(); }
+inline void __syncwarp() { ::paella::simt::exchange({}); }
+template <typename T>
+T __shfl_xor_sync(unsigned, T value, int mask) {
+  return ::paella::simt::shuffle(value, threadIdx.x ^ static_cast<unsigned>(mask));
+}
+template <typename T>
+T __shfl_sync(unsigned, T value, int lane) {
+  return ::paella::simt::shuffle(value, static_cast<unsigned>(lane));
+}
+inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
+inline float __expf(float x) { return std::exp(x); }
+using std::memcpy;
