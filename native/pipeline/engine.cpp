@@ -98,15 +98,21 @@ class Engine::BatchObserver final : public Observer {
     return anyone;
   }
 
-  bool step_done(std::int64_t step, float noise_level) override {
-    bool preview = false;
-    for (const JobPtr& job : jobs_) {
-      if (job->answered) continue;
-      if (job->request.step_events)
+  bool watches() override {
+    return std::any_of(jobs_.begin(), jobs_.end(), [](const JobPtr& job) {
+      return job->request.step_events || job->request.preview_every > 0;
+    });
+  }
+
+  void step_done(std::int64_t step, float noise_level) override {
+    for (const JobPtr& job : jobs_)
+      if (!job->answered && job->request.step_events)
         job->request.on_step({step + 1, steps_, noise_level, milliseconds_since(job->started)});
-      preview = preview || previews(*job, step);
-    }
-    return preview;
+  }
+
+  bool wants_preview(std::int64_t step) override {
+    return std::any_of(jobs_.begin(), jobs_.end(),
+                       [&](const JobPtr& job) { return !job->answered && previews(*job, step); });
   }
 
   void preview(std::int64_t step, std::size_t image, const std::vector<std::uint8_t>& pixels) override {

@@ -37,7 +37,7 @@ struct BatchShape {
   friend bool operator==(const BatchShape&, const BatchShape&) = default;
 };
 
-// Milliseconds per stage.
+// Milliseconds per stage. Where operations only enqueue, `unet` is the time of the whole loop and decoding.
 struct StageTimes {
   double encode_text = 0, unet = 0, guide = 0, sample = 0, renoise = 0, decode = 0;
 };
@@ -48,8 +48,12 @@ class Observer {
   virtual ~Observer() = default;
   // Asked before each step; false stops the batch with ERR_ABORTED.
   virtual bool keep_going() { return true; }
-  // After step `step` (from 0). True: decode the present tokens and hand them to preview().
-  virtual bool step_done(std::int64_t step, float noise_level) { return (void)step, (void)noise_level, false; }
+  // Whether step_done() or preview() will do something. If not, a backend may run the loop as one piece.
+  virtual bool watches() { return false; }
+  // After step `step` (from 0), in order. Where operations only enqueue, the next step may have begun.
+  virtual void step_done(std::int64_t step, float noise_level) { (void)step, (void)noise_level; }
+  // Asked for each step but the last. True: the tokens after it are decoded and handed to preview().
+  virtual bool wants_preview(std::int64_t step) { return (void)step, false; }
   virtual void preview(std::int64_t step, std::size_t image, const std::vector<std::uint8_t>& pixels) {
     (void)step, (void)image, (void)pixels;
   }
@@ -63,6 +67,8 @@ struct GeneratedBatch {
   std::vector<std::vector<std::uint8_t>> pixels;  // per image [H·p, W·p, 3]
   StageTimes times;
 };
+
+class Plan;
 
 class Generator {
  public:
@@ -85,12 +91,8 @@ class Generator {
   void release_plans();
 
  private:
-  struct Plan;
-  struct Step;
   Plan& plan_for(const BatchShape& shape, const std::vector<ImageRequest>& images);
-  void fill(Plan& plan, const BatchShape& shape, const std::vector<ImageRequest>& images);
-  void run_step(Plan& plan, const BatchShape& shape, const Step& step, StageTimes& times);
-  void decode_into(const Tensor& tokens, std::vector<std::vector<std::uint8_t>>& pixels);
+  void run_steps(Plan& plan, const BatchShape& shape, std::int64_t renoised, Observer& observer, StageTimes& times);
   void check_tokens(std::span<const std::int32_t> tokens) const;
 
   const Model& model_;
