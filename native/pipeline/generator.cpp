@@ -12,8 +12,6 @@ namespace paella {
 namespace {
 
 constexpr std::size_t plans_kept = 4;
-// A job that is replayed as a whole cannot be stopped half way: only what is over sooner than this is.
-constexpr double longest_replay_ms = 100;
 
 using Clock = std::chrono::steady_clock;
 
@@ -58,7 +56,7 @@ GeneratedBatch Generator::generate(const BatchShape& shape, const std::vector<Im
   const auto start = Clock::now();
   plan.upload(images, noise_levels(shape.steps));
   const bool whole = backend_.asynchronous() && !observer.watches() && !observer.wants_tokens() && plan.last_ms > 0 &&
-                     plan.last_ms < longest_replay_ms;
+                     plan.last_ms < longest_replay_ms_;
   if (whole) {
     if (!observer.keep_going()) fail(ErrorCode::aborted, "generate: aborted before the first step");
     backend_.replay(concat(plan.key(), "loop ", renoised), [&] {

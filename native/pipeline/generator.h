@@ -89,6 +89,8 @@ class Generator {
 
   // Drops buffers that are kept for the shapes used last.
   void release_plans();
+  // A job that is replayed as a whole cannot be stopped half way: only what takes less than this is.
+  void set_longest_replay(double milliseconds) { longest_replay_ms_ = milliseconds; }
 
  private:
   Plan& plan_for(const BatchShape& shape, const std::vector<ImageRequest>& images);
@@ -99,6 +101,7 @@ class Generator {
   Backend& backend_;
   Conditions conditions_;
   std::list<std::unique_ptr<Plan>> plans_;  // most recently used first
+  double longest_replay_ms_ = 100;
 };
 
 }  // namespace paella
