@@ -25,8 +25,9 @@ Plan::Step step_at(const BatchShape& shape, std::int64_t renoised, std::int64_t 
 
 }  // namespace
 
-Generator::Generator(const Model& model, Backend& backend)
-    : model_(model), backend_(backend), conditions_(model, backend) {}
+Generator::Generator(Model& model, Backend& backend) : model_(model), backend_(backend), conditions_(model, backend) {
+  model_.on_unet_release([this] { release_plans(); });
+}
 Generator::~Generator() = default;
 
 void Generator::release_plans() { plans_.clear(); }
@@ -109,7 +110,7 @@ void Generator::run_steps(Plan& plan, const BatchShape& shape, std::int64_t reno
 }
 
 void Generator::check_tokens(std::span<const std::int32_t> tokens) const {
-  const std::int64_t codes = model_.config.vqgan.codebook_size;
+  const std::int64_t codes = model_.config().vqgan.codebook_size;
   for (const std::int32_t token : tokens)
     if (token < 0 || token >= codes)
       fail(ErrorCode::invalid_option, "tokens: expected numbers from 0 to ", codes - 1, ", got ", token);
@@ -133,10 +134,10 @@ std::vector<float> Generator::predict(std::span<const std::int32_t> tokens, std:
   const Tensor& features = plan.conditional_features();
 
   const TensorSpec feature_spec{features.shape, features.dtype};
-  const TensorSpec logit_spec{features.shape.with_last(model_.unet->config().num_labels), DType::f32};
+  const TensorSpec logit_spec{features.shape.with_last(model_.config().unet.num_labels), DType::f32};
   const Buffer memory = backend_.allocate(logit_spec.bytes());
   const Tensor logits = memory.tensor(logit_spec.shape, DType::f32);
-  backend_.compile(model_.unet->logits(), {&feature_spec, 1}, {&logit_spec, 1})->run({&features, 1}, {&logits, 1});
+  backend_.compile(model_.unet().logits(), {&feature_spec, 1}, {&logit_spec, 1})->run({&features, 1}, {&logits, 1});
   std::vector<float> result(static_cast<std::size_t>(logits.elements()));
   backend_.download(logits, result.data());
   return result;
@@ -145,7 +146,7 @@ std::vector<float> Generator::predict(std::span<const std::int32_t> tokens, std:
 std::vector<std::uint8_t> Generator::decode(std::span<const std::int32_t> tokens, std::int64_t height,
                                             std::int64_t width) {
   check_tokens(tokens);
-  const std::int64_t scale = model_.config.vqgan.pixels_per_token();
+  const std::int64_t scale = model_.config().vqgan.pixels_per_token();
   const TensorSpec input_spec{{1, height, width}, DType::i32};
   const TensorSpec output_spec{{1, height * scale, width * scale, 3}, DType::u8};
   const Buffer input_memory = backend_.allocate(input_spec.bytes());
@@ -153,7 +154,7 @@ std::vector<std::uint8_t> Generator::decode(std::span<const std::int32_t> tokens
   const Tensor input = input_memory.tensor(input_spec.shape, DType::i32);
   const Tensor output = output_memory.tensor(output_spec.shape, DType::u8);
   backend_.upload(tokens.data(), input);
-  backend_.compile(model_.vqgan->decoder(), {&input_spec, 1}, {&output_spec, 1})->run({&input, 1}, {&output, 1});
+  backend_.compile(model_.vqgan().decoder(), {&input_spec, 1}, {&output_spec, 1})->run({&input, 1}, {&output, 1});
   std::vector<std::uint8_t> pixels(output_spec.bytes());
   backend_.download(output, pixels.data());
   return pixels;
@@ -161,7 +162,7 @@ std::vector<std::uint8_t> Generator::decode(std::span<const std::int32_t> tokens
 
 std::vector<std::int32_t> Generator::encode(std::span<const std::uint8_t> pixels, std::int64_t height,
                                             std::int64_t width) {
-  const std::int64_t scale = model_.config.vqgan.pixels_per_token();
+  const std::int64_t scale = model_.config().vqgan.pixels_per_token();
   expect(height % scale == 0 && width % scale == 0, "encode: expected multiples of ", scale, " pixels, got ", width,
          "×", height);
   const TensorSpec input_spec{{1, height, width, 3}, DType::u8};
@@ -171,7 +172,7 @@ std::vector<std::int32_t> Generator::encode(std::span<const std::uint8_t> pixels
   const Tensor input = input_memory.tensor(input_spec.shape, DType::u8);
   const Tensor output = output_memory.tensor(output_spec.shape, DType::i32);
   backend_.upload(pixels.data(), input);
-  backend_.compile(model_.vqgan->encoder(), {&input_spec, 1}, {&output_spec, 1})->run({&input, 1}, {&output, 1});
+  backend_.compile(model_.vqgan().encoder(), {&input_spec, 1}, {&output_spec, 1})->run({&input, 1}, {&output, 1});
   std::vector<std::int32_t> tokens(static_cast<std::size_t>(output.elements()));
   backend_.download(output, tokens.data());
   return tokens;

@@ -12,7 +12,7 @@
 
 #include "core/backend.h"
 #include "pipeline/conditions.h"
-#include "pipeline/model_folder.h"
+#include "pipeline/model.h"
 
 namespace paella {
 
@@ -72,7 +72,7 @@ class Plan;
 
 class Generator {
  public:
-  Generator(const Model& model, Backend& backend);
+  Generator(Model& model, Backend& backend);
   ~Generator();
 
   Conditions& conditions() { return conditions_; }
@@ -97,7 +97,7 @@ class Generator {
   void run_steps(Plan& plan, const BatchShape& shape, std::int64_t renoised, Observer& observer, StageTimes& times);
   void check_tokens(std::span<const std::int32_t> tokens) const;
 
-  const Model& model_;
+  Model& model_;
   Backend& backend_;
   Conditions conditions_;
   std::list<std::unique_ptr<Plan>> plans_;  // most recently used first

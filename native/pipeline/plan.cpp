@@ -89,7 +89,7 @@ class Layouter {
 
 }  // namespace
 
-Plan::Plan(const Model& model, Backend& backend, const BatchShape& shape, const std::vector<ImageRequest>& images)
+Plan::Plan(Model& model, Backend& backend, const BatchShape& shape, const std::vector<ImageRequest>& images)
     : model_(model), backend_(backend), shape_(shape), batch_(static_cast<std::int64_t>(images.size())) {
   static std::atomic<std::uint64_t> number{0};
   key_ = concat("plan ", number++, ' ');
@@ -109,12 +109,12 @@ bool Plan::fits(const BatchShape& shape, const std::vector<ImageRequest>& images
 }
 
 void Plan::lay_out() {
-  const std::int64_t height = shape_.height, width = shape_.width, scale = model_.config.vqgan.pixels_per_token();
+  const std::int64_t height = shape_.height, width = shape_.width, scale = model_.config().vqgan.pixels_per_token();
   Layouter block;
   block.add(seed_, {batch_}, DType::i64);
   block.add(step_, {1}, DType::i32);
   block.add(numbers_table_, {shape_.steps, 4 * batch_}, DType::f32);
-  block.add(embeddings_, {shape_.steps, model_.unet->config().c_r}, DType::f32);
+  block.add(embeddings_, {shape_.steps, model_.config().unet.c_r}, DType::f32);
   block.add(condition_length_, {distinct_}, DType::i32);
   block.add(condition_index_, {2 * batch_}, DType::i32);
   block.add(first_tokens_, {batch_, height, width}, DType::i32);
@@ -131,13 +131,13 @@ void Plan::lay_out() {
     memory_.push_back(backend_.allocate(std::max<std::size_t>(spec.bytes(), 1)));
     tensor = memory_.back().tensor(shape, type);
   };
-  const std::int64_t channels = model_.unet->config().c_out;
+  const std::int64_t channels = model_.config().unet.c_out;
   add(noise_, {batch_, height, width}, DType::i32);
   add(features_, {rows(), height, width, channels}, DType::f32);
   if (shape_.conditional_steps > 0) add(guided_, {batch_, height, width, channels}, DType::f32);
   add(numbers_, {4 * batch_}, DType::f32);
-  add(modulation_, {shape_.steps, model_.unet->modulation_size()}, DType::f32);
-  for (const std::int64_t c : model_.unet->attention_widths()) {
+  add(modulation_, {shape_.steps, model_.unet().modulation_size()}, DType::f32);
+  for (const std::int64_t c : model_.unet().attention_widths()) {
     condition_kv_.emplace_back();
     add(condition_kv_.back(), {distinct_, longest_, 2 * c}, backend_.operand_type());
   }
@@ -158,7 +158,7 @@ std::vector<Tensor> Plan::denoise_inputs(std::int64_t rows) const {
 
 std::unique_ptr<Network> Plan::compile_denoise(std::int64_t rows) {
   const TensorSpec outputs[] = {spec_of(features_.slice(0, rows))};
-  return backend_.compile(model_.unet->denoise(), specs_of(denoise_inputs(rows)), outputs);
+  return backend_.compile(model_.unet().denoise(), specs_of(denoise_inputs(rows)), outputs);
 }
 
 void Plan::compile() {
@@ -173,7 +173,7 @@ void Plan::compile() {
   numbers_network_ = backend_.compile(std::make_shared<StepNumbers>(), specs_of(numbers_inputs), numbers_outputs);
   if (modulation_.elements() > 0) {
     const TensorSpec input = spec_of(embeddings_), output = spec_of(modulation_);
-    modulation_network_ = backend_.compile(model_.unet->modulation(), {&input, 1}, {&output, 1});
+    modulation_network_ = backend_.compile(model_.unet().modulation(), {&input, 1}, {&output, 1});
   }
   const std::int64_t chunk = std::clamp<std::int64_t>(decode_tokens / (shape_.height * shape_.width), 1, batch_);
   for (std::int64_t first = 0; first < batch_; first += chunk) {
@@ -183,7 +183,7 @@ void Plan::compile() {
       decoding.network = decodings_.back().network;
     } else {
       const TensorSpec input = spec_of(decoding.tokens), output = spec_of(decoding.pixels);
-      decoding.network = backend_.compile(model_.vqgan->decoder(), {&input, 1}, {&output, 1});
+      decoding.network = backend_.compile(model_.vqgan().decoder(), {&input, 1}, {&output, 1});
     }
     decodings_.push_back(std::move(decoding));
   }
@@ -223,7 +223,7 @@ void Plan::upload(const std::vector<ImageRequest>& images, std::span<const float
   }
   std::vector<float> embeddings;
   for (std::int64_t step = 0; step < shape_.steps; ++step) {
-    const auto embedding = noise_embedding(levels[static_cast<std::size_t>(step)], model_.unet->config().c_r);
+    const auto embedding = noise_embedding(levels[static_cast<std::size_t>(step)], model_.config().unet.c_r);
     embeddings.insert(embeddings.end(), embedding.begin(), embedding.end());
   }
   put(embeddings_, embeddings.data(), embeddings_.bytes());
@@ -252,7 +252,7 @@ void Plan::upload(const std::vector<ImageRequest>& images, std::span<const float
 void Plan::begin() {
   if (modulation_network_) modulation_network_->run({&embeddings_, 1}, {&modulation_, 1});
   Sampler& sampler = backend_.sampler();
-  sampler.initial_noise(seed_, static_cast<std::int32_t>(model_.unet->config().num_labels), noise_);
+  sampler.initial_noise(seed_, static_cast<std::int32_t>(model_.config().unet.num_labels), noise_);
   sampler.start(first_tokens_, noise_, tokens_);
 }
 
@@ -280,7 +280,7 @@ void Plan::step(const Step& step, StageTimes& times) {
   }
   {
     StageTimer timer(backend_, times.sample);
-    sampler.sample(features, model_.unet->head(), step_inputs_, shape_.mode, shape_.typical, tokens_);
+    sampler.sample(features, model_.unet().head(), step_inputs_, shape_.mode, shape_.typical, tokens_);
   }
   if (step.renoise) {
     StageTimer timer(backend_, times.renoise);

@@ -16,7 +16,7 @@ namespace paella {
 
 class Plan {
  public:
-  Plan(const Model& model, Backend& backend, const BatchShape& shape, const std::vector<ImageRequest>& images);
+  Plan(Model& model, Backend& backend, const BatchShape& shape, const std::vector<ImageRequest>& images);
   ~Plan();
   Plan(const Plan&) = delete;
   Plan& operator=(const Plan&) = delete;
@@ -59,7 +59,7 @@ class Plan {
   std::vector<Tensor> denoise_inputs(std::int64_t rows) const;
   std::int64_t rows() const { return shape_.conditional_steps > 0 ? 2 * batch_ : batch_; }
 
-  const Model& model_;
+  Model& model_;
   Backend& backend_;
   BatchShape shape_;
   std::int64_t batch_ = 0;

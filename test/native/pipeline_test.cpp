@@ -21,11 +21,12 @@ struct Setup {
 };
 
 // Without a backend if this machine has none of that name.
-Setup load_model(const std::string& backend = "fp32", int threads = 2) {
+Setup load_model(const std::string& backend = "fp32", int threads = 2, MemoryMode mode = MemoryMode::resident) {
   Setup setup;
   setup.backend = backend_named(backend, threads);
   if (!setup.backend) return setup;
-  setup.model = std::make_unique<Model>(read_model_config(golden_folder() + "/loop"), *setup.backend, nullptr);
+  setup.model = std::make_unique<Model>(read_model_config(golden_folder() + "/loop"), *setup.backend, nullptr,
+                                        mode);
   setup.generator = std::make_unique<Generator>(*setup.model, *setup.backend);
   return setup;
 }
@@ -265,6 +266,50 @@ TEST("a GPU's previews show the tokens of their step") {
   CHECK_EQUAL(previewer.previews.size(), 1u);
   CHECK_EQUAL(previewer.tokens_seen.size(), 4u);
   CHECK(setup.generator->decode(previewer.tokens_seen[1], 8, 8) == previewer.previews[0]);
+}
+
+TEST("memory modes: the same images, and what is not needed is not there") {
+  const BatchShape shape{8, 8, 3, 2, SampleMode::multinomial, false};
+  Observer quiet;
+  struct Seen {
+    std::vector<std::vector<std::int32_t>> tokens;
+    std::size_t weights_after = 0;
+  };
+  const auto run = [&](MemoryMode mode, const std::string& backend) {
+    Setup setup = load_model(backend, 2, mode);
+    Seen seen;
+    for (int round = 0; round < 2; ++round) {  // the second finds its prompts in the cache
+      auto images = mixed_images(*setup.generator);
+      images.resize(3);
+      for (const auto& tokens : setup.generator->generate(shape, images, quiet).tokens) seen.tokens.push_back(tokens);
+    }
+    seen.weights_after = setup.backend->memory().weights;
+    const auto& bytes = setup.model->bytes();
+    const std::size_t text = bytes.at("text_encoder"), rest = bytes.at("unet") + bytes.at("vqgan");
+    CHECK_EQUAL(seen.weights_after, mode == MemoryMode::resident ? text + rest : rest);
+    setup.generator->conditions().encode(std::vector<std::int32_t>{7, 8, 1});
+    CHECK_EQUAL(setup.backend->memory().weights, mode == MemoryMode::resident   ? text + rest
+                                                 : mode == MemoryMode::balanced ? rest
+                                                                                : bytes.at("vqgan"));
+    // What was let go comes back.
+    auto images = mixed_images(*setup.generator);
+    images.resize(3);
+    CHECK(setup.generator->generate(shape, images, quiet).tokens[0] == seen.tokens[0]);
+    return seen;
+  };
+  for (const char* backend : {"fp32", "cuda fp32"}) {
+    const Seen resident = run(MemoryMode::resident, backend);
+    CHECK(run(MemoryMode::balanced, backend).tokens == resident.tokens);
+    CHECK(run(MemoryMode::low, backend).tokens == resident.tokens);
+  }
+}
+
+TEST("memory modes: low never holds text encoder and U-Net together") {
+  Setup setup = load_model("fp32", 2, MemoryMode::low);
+  const auto& bytes = setup.model->bytes();
+  // Loading made each in turn; its peak is the larger of the two and the VQGAN, and a little for the moment.
+  const std::size_t all = bytes.at("text_encoder") + bytes.at("unet") + bytes.at("vqgan");
+  CHECK(setup.backend->memory().peak < all);
 }
 
 TEST("schedules") {
