@@ -1,0 +1,17 @@
+#pragma once
+
+#include <memory>
+
+#include "benchmark.h"
+#include "core/backend.h"
+
+namespace paella::bench {
+
+// ERR_BACKEND_UNAVAILABLE without a plug-in or a device.
+std::unique_ptr<Backend> gpu_backend(const Settings& settings);
+
+// The modes of the program; each prints JSON, one object per line.
+void gpu(const Settings& settings, Backend& backend);
+void generate(const Settings& settings, Backend& backend);
+
+}  // namespace paella::bench
