@@ -29,7 +29,8 @@ inline constexpr ProductTile product_tile_list[] = {
     {64, 64, 64, 4, 2, 2},    // 5
 };
 
-// Predicted by predicted_clocks() for the shapes of the v3 denoiser, not measured. To be replaced by a tuner's figures.
+// Predicted by predicted_clocks() for the shapes of the v3 denoiser (108 and 132 multiprocessors; parts for the rows of
+// one guided image at 64×64 tokens), not measured. To be replaced by a tuner's figures.
 inline constexpr ProductEntry product_table[] = {
     {80, 5120, 1280, 128, 3, 1},
     {80, 5120, 1280, 1024, 1, 1},
@@ -48,32 +49,56 @@ inline constexpr ProductEntry product_table[] = {
     {80, 2560, 640, 256, 3, 1},
     {80, 2560, 640, 2048, 1, 1},
     {80, 2560, 640, 0, 2, 1},
-    {80, 640, 2560, 128, 5, 4},
-    {80, 640, 2560, 256, 3, 4},
-    {80, 640, 2560, 2048, 1, 4},
-    {80, 640, 2560, 0, 2, 4},
+    {80, 640, 2560, 512, 5, 1},
+    {80, 640, 2560, 1024, 3, 1},
+    {80, 640, 2560, 8192, 1, 1},
+    {80, 640, 2560, 0, 2, 1},
+    {80, 1280, 2560, 128, 3, 4},
+    {80, 1280, 2560, 1024, 1, 4},
+    {80, 1280, 2560, 0, 2, 4},
+    {80, 2560, 1280, 128, 5, 1},
+    {80, 2560, 1280, 256, 3, 1},
+    {80, 2560, 1280, 2048, 1, 1},
+    {80, 2560, 1280, 0, 2, 1},
+    {80, 1024, 640, 256, 5, 1},
+    {80, 1024, 640, 512, 3, 1},
+    {80, 1024, 640, 8192, 1, 1},
+    {80, 1024, 640, 0, 2, 1},
     {90, 5120, 1280, 128, 3, 1},
     {90, 5120, 1280, 256, 1, 1},
     {90, 5120, 1280, 0, 2, 1},
-    {90, 1280, 5120, 128, 3, 4},
-    {90, 1280, 5120, 256, 1, 4},
-    {90, 1280, 5120, 0, 2, 4},
+    {90, 1280, 5120, 128, 5, 3},
+    {90, 1280, 5120, 256, 3, 3},
+    {90, 1280, 5120, 1024, 1, 3},
+    {90, 1280, 5120, 0, 2, 3},
     {90, 3840, 1280, 128, 5, 1},
     {90, 3840, 1280, 256, 3, 1},
     {90, 3840, 1280, 1024, 1, 1},
     {90, 3840, 1280, 0, 2, 1},
-    {90, 1280, 1280, 128, 5, 2},
-    {90, 1280, 1280, 256, 3, 2},
-    {90, 1280, 1280, 512, 1, 2},
-    {90, 1280, 1280, 0, 2, 2},
+    {90, 1280, 1280, 256, 5, 1},
+    {90, 1280, 1280, 512, 3, 1},
+    {90, 1280, 1280, 1024, 1, 1},
+    {90, 1280, 1280, 0, 2, 1},
     {90, 2560, 640, 128, 5, 1},
     {90, 2560, 640, 256, 3, 1},
     {90, 2560, 640, 512, 1, 1},
     {90, 2560, 640, 0, 2, 1},
-    {90, 640, 2560, 256, 5, 3},
-    {90, 640, 2560, 512, 3, 3},
-    {90, 640, 2560, 2048, 1, 3},
-    {90, 640, 2560, 0, 2, 3},
+    {90, 640, 2560, 256, 5, 2},
+    {90, 640, 2560, 512, 3, 2},
+    {90, 640, 2560, 1024, 1, 2},
+    {90, 640, 2560, 0, 2, 2},
+    {90, 1280, 2560, 128, 5, 3},
+    {90, 1280, 2560, 256, 3, 3},
+    {90, 1280, 2560, 1024, 1, 3},
+    {90, 1280, 2560, 0, 2, 3},
+    {90, 2560, 1280, 128, 5, 1},
+    {90, 2560, 1280, 256, 3, 1},
+    {90, 2560, 1280, 512, 1, 1},
+    {90, 2560, 1280, 0, 2, 1},
+    {90, 1024, 640, 512, 5, 1},
+    {90, 1024, 640, 1024, 3, 1},
+    {90, 1024, 640, 8192, 1, 1},
+    {90, 1024, 640, 0, 2, 1},
 };
 
 // Clocks that a product takes by arithmetic: the busiest multiprocessor's tiles, each bound by the tensor cores (1,024
@@ -91,8 +116,10 @@ constexpr double predicted_clocks(const ProductTile& tile, int splits, std::int6
   return static_cast<double>(up(tiles, multiprocessors)) * each + sum;
 }
 
-// The number of parts is chosen for this many rows: one guided image at the level where most of the work is.
+// The number of parts is chosen for this many rows: one guided image at the level where most of the work is. More parts
+// must gain a tenth: they cost traffic that grows with the batch.
 inline constexpr std::int64_t reference_rows = 512;
+inline constexpr double needed_gain = 0.9;
 inline constexpr int most_splits = 4;
 
 constexpr int predicted_tile(int splits, std::int64_t rows, std::int64_t columns, std::int64_t inner,
@@ -113,7 +140,7 @@ constexpr int predicted_splits(std::int64_t columns, std::int64_t inner, int mul
     const int tile = predicted_tile(splits, reference_rows, columns, inner, multiprocessors);
     const double clocks =
         predicted_clocks(product_tile_list[tile], splits, reference_rows, columns, inner, multiprocessors);
-    if (splits == 1 || clocks < least) {
+    if (splits == 1 || clocks < needed_gain * least) {
       best = splits;
       least = clocks;
     }

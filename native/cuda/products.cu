@@ -51,8 +51,9 @@ Product rows_of(const Product& product, std::int64_t first, std::int64_t count) 
   const std::int64_t columns = product.weight->shape[0], inner = product.weight->shape[1];
   Product some = product;
   some.rows = count;
-  some.x = static_cast<const std::uint8_t*>(product.x) + static_cast<std::size_t>(first * inner) * size_of(product.x_type);
-  some.out = static_cast<std::uint8_t*>(product.out) + static_cast<std::size_t>(first * columns) * size_of(product.out_type);
+  const auto bytes = [](std::int64_t count, DType type) { return static_cast<std::size_t>(count) * size_of(type); };
+  some.x = static_cast<const std::uint8_t*>(product.x) + bytes(first * inner, product.x_type);
+  some.out = static_cast<std::uint8_t*>(product.out) + bytes(first * columns, product.out_type);
   return some;
 }
 
@@ -113,7 +114,8 @@ void run_tiles(const Context& context, const Product& product, ProductWay way, s
 bool worth_splitting(const Context& context, const Product& product) {
   const auto& weight = cuda(*product.weight);
   return weight.layout == Layout::matrix_f32 && context.operand != DType::f32 && weight.high != nullptr &&
-         weight.shape[0] >= 64 && weight.shape[1] >= 128 && product.out_type == DType::f32 && product.factors == nullptr;
+         weight.shape[0] >= 64 && weight.shape[1] >= 128 && product.out_type == DType::f32 &&
+         product.factors == nullptr;
 }
 
 void run_split(const Context& context, const Product& product) {
@@ -144,8 +146,8 @@ void run_split(const Context& context, const Product& product) {
       return predicted_clocks(product_tile_list[tile], 1, some.rows, size.columns, inner,
                               context.runtime->device().multiprocessors);
     };
-    launch_tile<Way::parts>(*context.runtime, arguments,
-                            clocks(large_parts_tile) < clocks(small_parts_tile) ? large_parts_tile : small_parts_tile, 1);
+    const bool large = clocks(large_parts_tile) < clocks(small_parts_tile);
+    launch_tile<Way::parts>(*context.runtime, arguments, large ? large_parts_tile : small_parts_tile, 1);
   }
 }
 

@@ -79,11 +79,14 @@ class Finisher {
       : finish_(finish), column_(column), columns_(columns), count_(columns - column) {
     whole_ = columns % W == 0;
 #pragma unroll
+    for (int i = 0; i < W; ++i) bias_[i] = 0.0f;
+    if (finish.bias != nullptr) read_columns<W>(finish.bias + column, count_, whole_, bias_);
+    // A modulation may begin anywhere in a table: element by element.
+#pragma unroll
     for (int i = 0; i < W; ++i) {
-      const bool exists = i < count_;
-      bias_[i] = exists && finish.bias != nullptr ? finish.bias[column + i] : 0.0f;
-      scale_[i] = exists && finish.scale != nullptr ? 1.0f + finish.scale[column + i] : 1.0f;
-      shift_[i] = exists && finish.scale != nullptr ? finish.shift[column + i] : 0.0f;
+      const bool exists = finish.scale != nullptr && i < count_;
+      scale_[i] = exists ? 1.0f + finish.scale[column + i] : 1.0f;
+      shift_[i] = exists ? finish.shift[column + i] : 0.0f;
     }
   }
 

@@ -40,13 +40,16 @@ struct Tile {
   static constexpr int rows_a_pass = threads / pieces;  // rows that all threads copy at once
   static constexpr int x_passes = Rows / rows_a_pass;
   static constexpr int w_passes = (Columns + rows_a_pass - 1) / rows_a_pass;
-  static_assert(Rows % rows_a_pass == 0);
+  static_assert(Rows % rows_a_pass == 0 && rows_a_pass % 8 == 0);
   static constexpr int stage = (Rows + Columns) * Step;  // elements
   // Result rows in shared memory: 8 words more than a multiple of 32, so that the fragments' pairs meet no bank twice.
   static constexpr int out_stride = Columns + 8;
   static constexpr int ring_bytes = Stages * stage * 2, out_bytes = Rows * out_stride * 4;
   static constexpr int shared_bytes = ring_bytes > out_bytes ? ring_bytes : out_bytes;
   static_assert(shared_bytes <= 99 * 1024);
+  // What registers allow: sums take a quarter to a half of them.
+  static constexpr int sums_a_thread = Rows * Columns / threads;
+  static constexpr int blocks = threads == 128 ? (sums_a_thread > 64 ? 2 : 3) : (sums_a_thread > 64 ? 1 : 2);
 };
 
 // Where piece p of a row begins, in elements of the row.
@@ -56,7 +59,7 @@ PAELLA_DEVICE int swizzled(int row, int piece) {
   return (piece ^ (Step == 64 ? row & 7 : row >> 1 & 3)) * 8;
 }
 
-// Tiles of up to `group` rows of tiles are done together, so that what runs at one time shares operands in L2.
+// Up to `group` rows of tiles are done together, so that what runs at one time shares operands in L2.
 struct TileAt {
   int row, column;
 };
@@ -68,46 +71,31 @@ PAELLA_DEVICE TileAt tile_at(int index, int down, int across) {
   return {first + inside % height, inside / height};
 }
 
-// The copying side of one thread: piece `piece_` of rows `row_`, `row_` + rows_a_pass, ….
+// The copying side of one thread: piece `piece_` of rows `row_`, `row_` + rows_a_pass, …. Addresses of rows that do not
+// exist are formed, but not read.
 template <typename T, typename Shape, Way way>
 class Loader {
  public:
-  PAELLA_DEVICE Loader(const ProductArguments<T>& a, T* ring, int first_row, int first_column)
-      : a_(a), ring_(ring), first_row_(first_row), first_column_(first_column) {
+  PAELLA_DEVICE Loader(const ProductArguments<T>& a, T* ring, int first_row, int first_column) : a_(a), ring_(ring) {
     row_ = static_cast<int>(threadIdx.x) / Shape::pieces;
     piece_ = static_cast<int>(threadIdx.x) % Shape::pieces;
+    x_rows_ = a.rows - first_row - row_;
+    w_rows_ = a.columns - first_column - row_;
+    x_at_ = static_cast<std::int64_t>(first_row + row_) * a.inner + piece_ * 8;
+    w_at_ = static_cast<std::int64_t>(first_column + row_) * a.inner + piece_ * 8;
     if constexpr (way == Way::scaled) {
 #pragma unroll
-      for (int i = 0; i < Shape::x_passes; ++i) {
-        const int row = first_row + row_ + i * Shape::rows_a_pass;
-        images_[i] = (a.pixel_offset + (row < a.rows ? row : a.rows - 1)) / a.pixels;
-      }
+      for (int i = 0; i < Shape::x_passes; ++i) images_[i] = image_of(first_row + row_ + i * Shape::rows_a_pass);
     }
   }
 
   // `k`: where the stage begins; `end`: where this part of K ends.
   PAELLA_DEVICE void load_x(const T* x, int slot, int k, int end) const {
-    T* to = ring_ + slot * Shape::stage;
-    const bool inside = k + piece_ * 8 < end;
-#pragma unroll
-    for (int i = 0; i < Shape::x_passes; ++i) {
-      const int row = row_ + i * Shape::rows_a_pass;
-      const bool valid = inside && first_row_ + row < a_.rows;
-      const T* from = x + (valid ? static_cast<std::int64_t>(first_row_ + row) * a_.inner + k + piece_ * 8 : 0);
-      cp_async_16(to + row * Shape::step + swizzled<Shape::step>(row, piece_), from, valid);
-    }
+    copy<Shape::x_passes, Shape::rows>(x + x_at_ + k, ring_ + slot * Shape::stage, x_rows_, k, end);
   }
   PAELLA_DEVICE void load_w(const T* w, int slot, int k, int end) const {
-    T* to = ring_ + slot * Shape::stage + Shape::rows * Shape::step;
-    const bool inside = k + piece_ * 8 < end;
-#pragma unroll
-    for (int i = 0; i < Shape::w_passes; ++i) {
-      const int row = row_ + i * Shape::rows_a_pass;
-      if (Shape::columns % Shape::rows_a_pass != 0 && row >= Shape::columns) break;
-      const bool valid = inside && first_column_ + row < a_.columns;
-      const T* from = w + (valid ? static_cast<std::int64_t>(first_column_ + row) * a_.inner + k + piece_ * 8 : 0);
-      cp_async_16(to + row * Shape::step + swizzled<Shape::step>(row, piece_), from, valid);
-    }
+    copy<Shape::w_passes, Shape::columns>(w + w_at_ + k, ring_ + slot * Shape::stage + Shape::rows * Shape::step,
+                                          w_rows_, k, end);
   }
 
   // Factors of the stage at k, for the image of this thread's first row.
@@ -119,11 +107,10 @@ class Loader {
   PAELLA_DEVICE void scale(int slot, int k, int end, const float (&first)[8]) const {
     const int at = k + piece_ * 8;
     if (at >= end) return;
-    T* x = ring_ + slot * Shape::stage;
+    T* first_piece = ring_ + slot * Shape::stage + row_ * Shape::step + swizzled<Shape::step>(row_, piece_);
 #pragma unroll
     for (int i = 0; i < Shape::x_passes; ++i) {
-      const int row = row_ + i * Shape::rows_a_pass;
-      T* piece = x + row * Shape::step + swizzled<Shape::step>(row, piece_);
+      T* piece = first_piece + i * Shape::rows_a_pass * Shape::step;
       float values[8];
       load_floats<8>(piece, values);
       if (images_[i] == images_[0]) {
@@ -143,9 +130,27 @@ class Loader {
   }
 
  private:
+  PAELLA_DEVICE int image_of(int row) const {
+    return (a_.pixel_offset + (row < a_.rows ? row : a_.rows - 1)) / a_.pixels;
+  }
+  // `existing`: rows from this thread's first one on.
+  template <int passes, int height>
+  PAELLA_DEVICE void copy(const T* from, T* tile, int existing, int k, int end) const {
+    const int rows = k + piece_ * 8 < end ? existing : 0;
+    // rows_a_pass is a multiple of 8, so that all rows of a thread are swizzled alike.
+    T* to = tile + row_ * Shape::step + swizzled<Shape::step>(row_, piece_);
+    const std::int64_t stride = static_cast<std::int64_t>(Shape::rows_a_pass) * a_.inner;
+#pragma unroll
+    for (int i = 0; i < passes; ++i) {
+      if (height % Shape::rows_a_pass != 0 && row_ + i * Shape::rows_a_pass >= height) break;
+      cp_async_16(to + i * Shape::rows_a_pass * Shape::step, from + i * stride, i * Shape::rows_a_pass < rows);
+    }
+  }
+
   const ProductArguments<T>& a_;
   T* ring_;
-  int first_row_, first_column_, row_, piece_;
+  int row_, piece_, x_rows_, w_rows_;
+  std::int64_t x_at_, w_at_;
   int images_[Shape::x_passes];
 };
 
@@ -251,7 +256,8 @@ PAELLA_DEVICE void finish_tile(const Finish& finish, float* tile, int first_row,
 }
 
 template <typename T, typename Shape, Way way>
-__global__ void __launch_bounds__(Shape::threads) product_kernel(const ProductArguments<T> a) {
+__global__ void __launch_bounds__(Shape::threads, Shape::blocks)
+    product_kernel(const ProductArguments<T> a) {
   T* ring = reinterpret_cast<T*>(shared_memory());
   const int down = (a.rows + Shape::rows - 1) / Shape::rows, across = (a.columns + Shape::columns - 1) / Shape::columns;
   const TileAt tile = tile_at(static_cast<int>(blockIdx.x), down, across);
@@ -289,7 +295,7 @@ __global__ void __launch_bounds__(Shape::threads) product_kernel(const ProductAr
   if constexpr (way == Way::scaled) loader.read_factors(begin, end, factors);
 
   Accumulator<T, Shape> sums;
-  int slot = 0, next_slot = Shape::stages - 1;
+  int slot = 0;
   for (int i = 0; i < count; ++i) {
     cp_async_wait<Shape::stages - 2>();
     if constexpr (way == Way::scaled) {
@@ -299,13 +305,13 @@ __global__ void __launch_bounds__(Shape::threads) product_kernel(const ProductAr
     __syncthreads();  // stage i is there for all, and stage i − 1 has been read by all
     const int next = i + Shape::stages - 1;
     if (next < count) {
-      load_x(next, next_slot);
-      load_w(next, next_slot);
+      const int free_slot = slot == 0 ? Shape::stages - 1 : slot - 1;
+      load_x(next, free_slot);
+      load_w(next, free_slot);
     }
     cp_async_commit();
     sums.multiply(ring + slot * Shape::stage);
     slot = slot + 1 == Shape::stages ? 0 : slot + 1;
-    next_slot = next_slot + 1 == Shape::stages ? 0 : next_slot + 1;
   }
   cp_async_wait<0>();
   let_next_begin();
