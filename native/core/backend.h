@@ -93,6 +93,8 @@ struct StepInputs {
   Tensor temperature;    // [B] f32; > 0
   Tensor renoise_level;  // [B] f32: t of the next step; 0 = this image is not re-noised after this step
   Tensor typical_mass;   // [B] f32; ignored unless SampleMode::typical
+  // [1] i32, may be empty: set to 1 if a position has no finite logit (asynchronous backends; the CPU throws)
+  Tensor fault = {};
 };
 
 enum class SampleMode { multinomial, argmax };

@@ -76,7 +76,7 @@ constexpr std::size_t flash_shared_bytes = std::size_t{flash_queries + 4 * flash
 
 // `width`: the head's, rounded up to a multiple of 16; the rest is zeros.
 template <typename T, int width>
-__global__ void __launch_bounds__(flash_threads, width <= 96 ? 3 : 2) flash_kernel(AttentionTask<T> task) {
+__global__ void __launch_bounds__(flash_threads, width <= 80 ? 3 : 2) flash_kernel(AttentionTask<T> task) {
   constexpr int stride = flash_stride<width>, chunks = width / 8, tile = flash_keys * stride;
   static_assert(flash_queries == flash_keys && flash_threads == 2 * flash_keys);
   T* const queries = reinterpret_cast<T*>(shared_memory());
