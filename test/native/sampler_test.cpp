@@ -372,20 +372,21 @@ TEST("typical filtering: the kept codes are those of the definition") {
   for (const Variant& variant : samplers()) {
     Session session(variant);
     const bool cpu = variant.backend == "cpu";
+    if (variant.precision == "fp16") continue;  // as bf16
     std::int64_t outside = 0, kept_in_all = 0;
     for (const std::int64_t codes :
          cpu ? std::vector<std::int64_t>{5, 100, 1000} : std::vector<std::int64_t>{5, 96, 100})
       for (const float mass : {0.05f, 0.2f, 0.9f, 1.0f})
         for (const float spread : {0.5f, 3.0f}) {
           Random random(23);
-          const std::int64_t rows = 400;
+          const std::int64_t side = cpu || codes == 5 ? 20 : 5, rows = side * side;
           auto row = random.normal(codes, spread);
           if (on_tensor_cores(variant, codes)) row = as_two_parts(row);
           std::vector<float> logits;
           for (std::int64_t i = 0; i < rows; ++i) logits.insert(logits.end(), row.begin(), row.end());
           const Numbers numbers({9}, 3, 1, mass);  // warm: every kept code is drawn some time
-          const auto plain = session.draw(logits, {1, 20, 20, codes}, numbers, SampleMode::multinomial, true);
-          CHECK(plain == session.draw_fused(logits, {1, 20, 20, codes}, numbers, SampleMode::multinomial, true));
+          const auto plain = session.draw(logits, {1, side, side, codes}, numbers, SampleMode::multinomial, true);
+          CHECK(plain == session.draw_fused(logits, {1, side, side, codes}, numbers, SampleMode::multinomial, true));
           const auto kept = typical_set(row.data(), codes, mass);
           std::vector<bool> seen(kept.size());
           for (const std::int32_t token : plain) {

@@ -196,7 +196,7 @@ __global__ void __launch_bounds__(head_threads, 2) split_product_kernel(SplitPro
       __syncthreads();  // the stage is here, and nobody reads the one before it any more
       copy_next(stage == 0 ? split_stages - 1 : stage - 1);
       const bf16* const from = stages + stage * 4 * split_part;
-#pragma unroll
+#pragma unroll 1
       for (int k = 0; k < split_depth / 16; ++k) {
         std::uint32_t high[2][4], low[2][4];
 #pragma unroll
