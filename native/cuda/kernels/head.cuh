@@ -51,7 +51,16 @@ struct DrawSink {
     }
     consider<noisy>(state.rows[row], logits, code, state.best[slot]);
   }
-  // After a tile of codes, and at the end: the lanes that hold codes of the same rows learn each other's best, so that
+  // Slot 1 becomes slot 0, and so on; slot 0 the last.
+  template <typename State>
+  PAELLA_DEVICE void turn(State& state) const {
+    constexpr int rows = sizeof(state.best) / sizeof(Best);
+    const Best front = state.best[0];
+#pragma unroll
+    for (int i = 0; i + 1 < rows; ++i) state.best[i] = state.best[i + 1];
+    state.best[rows - 1] = front;
+  }
+  // After a tile of codes: the lanes that hold codes of the same rows learn each other's best, so that
   // more can be left out.
   template <int lanes, typename State>
   PAELLA_DEVICE void share(State& state) const {
@@ -86,6 +95,8 @@ struct StoreSink {
         if (code + i < codes) to[i] = four[i];
     }
   }
+  template <typename State>
+  PAELLA_DEVICE void turn(State&) const {}
   template <int lanes, typename State>
   PAELLA_DEVICE void share(State&) const {}
   template <typename State>
@@ -230,16 +241,25 @@ __global__ void __launch_bounds__(head_threads, 2) split_product_kernel(SplitPro
       }
       stage = stage + 1 == split_stages ? 0 : stage + 1;
     }
+    // One copy of the sink's code for all four rows, which take turns at the front: it is long, and instructions have
+    // to be fetched, too.
     const int first_code = (first_tile + tile) * split_codes + warp_code + lane % 4 * 4;
-#pragma unroll
+#pragma unroll 1
     for (int slot = 0; slot < 4; ++slot) {
-      const int m = slot / 2, half = slot % 2;
 #pragma unroll
       for (int n = 0; n < 4; ++n) {
-        float four[4] = {sums[m][2 * n][2 * half], sums[m][2 * n][2 * half + 1], sums[m][2 * n + 1][2 * half],
-                         sums[m][2 * n + 1][2 * half + 1]};
-        sink.take(state, slot, first_row, warp_row + m * 16 + half * 8 + lane / 4, first_code + n * 16, four);
+        float four[4] = {sums[0][2 * n][0], sums[0][2 * n][1], sums[0][2 * n + 1][0], sums[0][2 * n + 1][1]};
+        sink.take(state, 0, first_row, warp_row + slot * 8 + lane / 4, first_code + n * 16, four);
       }
+#pragma unroll
+      for (int n = 0; n < 8; ++n)
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+          sums[0][n][i] = sums[0][n][2 + i];
+          sums[0][n][2 + i] = sums[1][n][i];
+          sums[1][n][i] = sums[1][n][2 + i];
+        }
+      sink.turn(state);
     }
     sink.template share<4>(state);
   }
