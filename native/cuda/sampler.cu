@@ -119,6 +119,18 @@ void CudaSampler::initial_noise(const Tensor& seed, std::int32_t codebook_size, 
          seed.as<std::int64_t>(), codebook_size, count / tokens.shape[0], count, tokens.as<std::int32_t>());
 }
 
+void CudaSampler::start(const Tensor& first, const Tensor& noise, const Tensor& tokens) {
+  check(first.shape == tokens.shape && noise.shape == tokens.shape, "start", "first tokens, noise and tokens");
+  const std::int64_t count = tokens.elements();
+  if (count == 0) return;
+  launch(*context_.runtime, start_kernel, grid(ceil_div(count, plain_threads)), plain_threads, 0,
+         first.as<std::int32_t>(), noise.as<std::int32_t>(), count, tokens.as<std::int32_t>());
+}
+
+void CudaSampler::advance(const Tensor& step) {
+  launch(*context_.runtime, advance_kernel, grid(1), warp_size, 0, step.as<std::int32_t>());
+}
+
 void CudaSampler::guide(const Tensor& features, const Tensor& guidance, const Tensor& out) {
   check(features.shape == out.shape.with_first(2 * out.shape[0]) && guidance.shape[0] == out.shape[0], "guide",
         "features, scales and result");

@@ -331,6 +331,26 @@ TEST("initial noise: uniform, and renoising hits the given part") {
   }
 }
 
+TEST("start and advance: given tokens or noise; the count of steps") {
+  for (const Variant& variant : samplers()) {
+    Session session(variant);
+    const Shape grid{2, 3, 47};
+    Random random(26);
+    auto first = random.integers(grid.elements(), 9);
+    for (std::int32_t& token : first) token -= 4;
+    const auto noise = random.integers(grid.elements(), 100);
+    const Tensor tokens = session.tensor(std::vector<std::int32_t>(first.size(), -1), grid, DType::i32);
+    session.backend->sampler().start(session.tensor(first, grid, DType::i32), session.tensor(noise, grid, DType::i32),
+                                     tokens);
+    const auto found = session.download(tokens);
+    for (std::size_t i = 0; i < found.size(); ++i) CHECK_EQUAL(found[i], first[i] >= 0 ? first[i] : noise[i]);
+    const Tensor step = session.tensor(std::vector<std::int32_t>{6}, {1}, DType::i32);
+    session.backend->sampler().advance(step);
+    session.backend->sampler().advance(step);
+    CHECK_EQUAL(session.download(step)[0], 8);
+  }
+}
+
 TEST("guide: s·conditional + (1 − s)·unconditional, per image") {
   for (const Variant& variant : samplers()) {
     Session session(variant);

@@ -312,6 +312,18 @@ __global__ void __launch_bounds__(plain_threads)
 }
 
 __global__ void __launch_bounds__(plain_threads)
+    start_kernel(const std::int32_t* first, const std::int32_t* noise, std::int64_t count, std::int32_t* tokens) {
+  wait_for_previous();
+  const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * plain_threads + threadIdx.x;
+  if (i < count) tokens[i] = first[i] >= 0 ? first[i] : noise[i];
+}
+
+__global__ void __launch_bounds__(warp_size) advance_kernel(std::int32_t* step) {
+  wait_for_previous();
+  if (threadIdx.x == 0) ++*step;
+}
+
+__global__ void __launch_bounds__(plain_threads)
     renoise_kernel(const std::int64_t* seed, const std::int32_t* step, const float* level, int pixels,
                    std::int64_t count, const std::int32_t* noise, std::int32_t* tokens) {
   wait_for_previous();
