@@ -139,6 +139,17 @@ PAELLA_DEVICE float block_sum(float value, float* scratch) {
   return sum;
 }
 
+// 2^x, within a few units in the last place; −∞ gives 0, results below the normal range become 0.
+#if defined(PAELLA_SIMT)
+PAELLA_DEVICE float fast_exp2(float x) { return std::exp2(x); }
+#else
+PAELLA_DEVICE float fast_exp2(float x) {
+  float result;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+  return result;
+}
+#endif
+
 // --- dynamic shared memory, aligned to 128 bytes ---
 
 #if defined(PAELLA_SIMT)
