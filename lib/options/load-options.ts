@@ -43,7 +43,11 @@ export interface LoadOptions {
   maxDelayMs?: number | undefined;
   /** Most jobs that may wait; one more rejects with `ERR_QUEUE_FULL`. Default 256. */
   maxQueue?: number | undefined;
-  /** What stays loaded: everything. Not yet supported, ERR_INVALID_OPTION: 'balanced', 'low'. */
+  /**
+   * What stays loaded. 'resident' (default): everything. 'balanced': the text encoder goes once prompts are encoded and
+   * is loaded again for new ones. 'low': the text encoder and the U-Net are never in memory together; each prompt that is
+   * not in the cache costs loading both again.
+   */
   memory?: 'resident' | 'balanced' | 'low' | undefined;
   /** Aborts loading. */
   signal?: AbortSignal | undefined;
@@ -60,7 +64,7 @@ const schema = z.strictObject({
   maxBatch: integer(1, 1024),
   maxDelayMs: integer(0, 60_000),
   maxQueue: integer(1, 1_000_000),
-  memory: z.enum(['resident']).optional().describe("'resident' ('balanced' and 'low' are not supported yet)"),
+  memory: oneOf(['resident', 'balanced', 'low']),
   signal,
   onProgress: callback<(progress: LoadProgress) => void>(),
   logger: z

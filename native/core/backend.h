@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "core/error.h"
 #include "core/ops.h"
 #include "core/tensor.h"
 #include "core/weights.h"
@@ -92,8 +93,13 @@ struct StepInputs {
   Tensor guidance;       // [B] f32
   Tensor temperature;    // [B] f32; > 0
   Tensor renoise_level;  // [B] f32: t of the next step; 0 = this image is not re-noised after this step
-  Tensor typical_mass;   // [B] f32; ignored unless SampleMode::typical
+  Tensor typical_mass;   // [B] f32; ignored unless typical filtering is on
+  // [1] i32, or no data: set to 1 if a position has no finite logit. Asynchronous backends only; the CPU throws.
+  Tensor fault;
 };
+
+// What a sampler throws, or a fault means.
+Error no_finite_logit();
 
 enum class SampleMode { multinomial, argmax };
 
@@ -103,6 +109,8 @@ class Sampler {
   virtual ~Sampler() = default;
   // tokens i32 [B, H, W] ← uniform noise from each image's own seed.
   virtual void initial_noise(const Tensor& seed, std::int32_t codebook_size, const Tensor& tokens) = 0;
+  // tokens ← first, and noise where first is negative; all i32 [B, H, W].
+  virtual void start(const Tensor& first, const Tensor& noise, const Tensor& tokens) = 0;
   // features f32 [2B, H, W, C] → [B, H, W, C] = s·conditional + (1 − s)·unconditional.
   virtual void guide(const Tensor& features, const Tensor& guidance, const Tensor& out) = 0;
   // features f32 [B, H, W, C], head [V, C] (matrix_f32, no bias) → tokens i32 [B, H, W].
@@ -115,6 +123,8 @@ class Sampler {
                              const Tensor& tokens) = 0;
   // tokens ← noise where u(seed, step, position) < renoise_level.
   virtual void renoise(const Tensor& tokens, const Tensor& noise, const StepInputs& step) = 0;
+  // step i32 [1] += 1: the loop counts on the device.
+  virtual void advance(const Tensor& step) = 0;
 };
 
 struct MemoryUse {
@@ -162,6 +172,9 @@ class Backend {
   virtual void forget(const std::string& prefix) { (void)prefix; }
   // Waits for what was enqueued.
   virtual void synchronize() {}
+  // A place in what was enqueued, and waiting until all before it is done; the device goes on meanwhile.
+  virtual std::uint64_t mark() { return 0; }
+  virtual void wait(std::uint64_t mark) { (void)mark; }
   // Whether operations only enqueue: then the time of a call says nothing about the time of the work.
   virtual bool asynchronous() const { return false; }
 

@@ -1,5 +1,6 @@
 #include "core/ops.h"
 
+#include "core/backend.h"
 #include "core/error.h"
 
 namespace paella {
@@ -39,6 +40,11 @@ void check_product(const char* operation, const Tensor& x, const Linear& weights
 }
 
 }  // namespace
+
+Error no_finite_logit() {
+  return {ErrorCode::numeric, "sample: a position has no finite logit",
+          "The weights may be damaged or unsuitable for this precision; try precision fp32."};
+}
 
 Tensor Ops::linear(const Tensor& x, const Linear& weights, Activation activation, DType out) {
   check_product("linear", x, weights);

@@ -41,6 +41,16 @@ void CpuSampler::initial_noise(const Tensor& seed, std::int32_t codebook_size, c
   });
 }
 
+void CpuSampler::start(const Tensor& first, const Tensor& noise, const Tensor& tokens) {
+  check(first.shape == tokens.shape && noise.shape == tokens.shape, "start", "first tokens, noise and tokens");
+  for (std::int64_t i = 0; i < tokens.elements(); ++i) {
+    const std::int32_t token = first.as<std::int32_t>()[i];
+    tokens.as<std::int32_t>()[i] = token >= 0 ? token : noise.as<std::int32_t>()[i];
+  }
+}
+
+void CpuSampler::advance(const Tensor& step) { ++*step.as<std::int32_t>(); }
+
 void CpuSampler::guide(const Tensor& features, const Tensor& guidance, const Tensor& out) {
   check(features.shape == out.shape.with_first(2 * out.shape[0]) && guidance.shape[0] == out.shape[0], "guide",
         "features, scales and result");
@@ -82,9 +92,7 @@ void CpuSampler::draw_rows(const Draw& draw, const float* logits, float* scratch
       draw.tokens[position] = std::max(token, 0);
     }
   });
-  if (undefined)
-    throw Error(ErrorCode::numeric, "sample: a position has no finite logit",
-                "The weights may be damaged or unsuitable for this precision; try precision f32.");
+  if (undefined) throw no_finite_logit();
 }
 
 void CpuSampler::sample_logits(const Tensor& logits, const StepInputs& step, SampleMode mode, bool typical,

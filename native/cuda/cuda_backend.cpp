@@ -176,6 +176,8 @@ class CudaBackend final : public Backend {
     std::erase_if(graphs_, [&](const auto& entry) { return entry.first.starts_with(prefix); });
   }
   void synchronize() override { context_.runtime->synchronize(); }
+  std::uint64_t mark() override { return context_.runtime->mark(); }
+  void wait(std::uint64_t mark) override { context_.runtime->wait(mark); }
   bool asynchronous() const override { return true; }
 
   MemoryUse memory() const override { return context_.account->use; }

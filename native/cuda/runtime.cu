@@ -2,7 +2,7 @@
 
 #include <cuda_runtime.h>
 
-#include <mutex>
+#include <array>
 #include <unordered_map>
 
 #include "core/error.h"
@@ -89,7 +89,11 @@ class CudaRuntime final : public Runtime {
     check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
     info_.memory_free = memory_free();
   }
-  ~CudaRuntime() override { cudaStreamDestroy(stream_); }
+  ~CudaRuntime() override {
+    for (const cudaEvent_t event : events_)
+      if (event != nullptr) cudaEventDestroy(event);
+    cudaStreamDestroy(stream_);
+  }
 
   const DeviceInfo& device() const override { return info_; }
   std::size_t memory_free() const override {
@@ -133,6 +137,20 @@ class CudaRuntime final : public Runtime {
   void synchronize() override {
     ++counts.synchronizations;
     check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");
+  }
+
+  std::uint64_t mark() override {
+    cudaEvent_t& event = events_[marks_ % kept_events];
+    if (event == nullptr) {
+      check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming | cudaEventBlockingSync), "cudaEventCreate");
+    } else {
+      check(cudaEventSynchronize(event), "cudaEventSynchronize");  // of the mark before last, long passed
+    }
+    check(cudaEventRecord(event, stream_), "cudaEventRecord");
+    return marks_++;
+  }
+  void wait(std::uint64_t mark) override {
+    if (mark + kept_events >= marks_) check(cudaEventSynchronize(events_[mark % kept_events]), "cudaEventSynchronize");
   }
 
   std::unique_ptr<Graph> capture(const std::function<void()>& body) override {
@@ -189,6 +207,9 @@ class CudaRuntime final : public Runtime {
   DeviceInfo info_;
   cudaStream_t stream_ = nullptr;
   bool capturing_ = false;
+  static constexpr std::uint64_t kept_events = 8;
+  std::array<cudaEvent_t, kept_events> events_{};
+  std::uint64_t marks_ = 0;
   std::unordered_map<const void*, std::size_t> shared_;
 };
 

@@ -57,6 +57,9 @@ class Runtime {
   virtual void copy(const void* from, void* to, std::size_t bytes) = 0;
   virtual void fill(void* to, int byte, std::size_t bytes) = 0;
   virtual void synchronize() = 0;
+  // A place in the stream, and waiting for it. The last 8 places can be waited for; older ones have passed.
+  virtual std::uint64_t mark() = 0;
+  virtual void wait(std::uint64_t mark) = 0;
 
   // Kernels that `body` launches are recorded, not run. Nothing else may be called meanwhile. If `body` throws, the
   // capture ends and the exception goes on.

@@ -16,5 +16,7 @@ void CudaSampler::sample_logits(const Tensor&, const StepInputs&, SampleMode, bo
   fail(ErrorCode::internal, "not written");
 }
 void CudaSampler::renoise(const Tensor&, const Tensor&, const StepInputs&) { fail(ErrorCode::internal, "not written"); }
+void CudaSampler::start(const Tensor&, const Tensor&, const Tensor&) { fail(ErrorCode::internal, "not written"); }
+void CudaSampler::advance(const Tensor&) { fail(ErrorCode::internal, "not written"); }
 
 }  // namespace paella::cuda

@@ -19,15 +19,16 @@ std::string key_of(char kind, std::span<const T> values) {
 
 }  // namespace
 
-Conditions::Conditions(const Model& model, Backend& backend) : model_(model), backend_(backend) {}
+Conditions::Conditions(Model& model, Backend& backend) : model_(model), backend_(backend) {}
 
 void Conditions::encode_into(std::span<const std::int32_t> ids, const Tensor& states) {
   const auto length = static_cast<std::int64_t>(ids.size());
-  const Byt5Config& config = model_.config.text_encoder;
+  const Byt5Config& config = model_.config().text_encoder;
   for (const std::int32_t id : ids)
     if (id < 0 || id >= config.vocab_size)
       fail(ErrorCode::invalid_option, "prompt: expected token ids from 0 to ", config.vocab_size - 1, ", got ", id);
-  const std::vector<float> bias = model_.text_encoder->position_bias(length);
+  const Byt5Encoder& encoder = model_.text_encoder();
+  const std::vector<float> bias = encoder.position_bias(length);
   const TensorSpec ids_spec{{length}, DType::i32}, bias_spec{{config.num_heads, 2 * length - 1}, DType::f32};
   const Buffer ids_memory = backend_.allocate(ids_spec.bytes()), bias_memory = backend_.allocate(bias_spec.bytes());
   const Tensor inputs[] = {ids_memory.tensor(ids_spec.shape, DType::i32),
@@ -36,47 +37,75 @@ void Conditions::encode_into(std::span<const std::int32_t> ids, const Tensor& st
   backend_.upload(bias.data(), inputs[1]);
   const TensorSpec input_specs[] = {ids_spec, bias_spec};
   const TensorSpec output_specs[] = {{states.shape, states.dtype}};
-  backend_.compile(model_.text_encoder->network(), input_specs, output_specs)->run(inputs, {&states, 1});
+  backend_.compile(encoder.network(), input_specs, output_specs)->run(inputs, {&states, 1});
   backend_.synchronize();  // before the inputs' memory goes away
 }
 
 std::vector<float> Conditions::encode(std::span<const std::int32_t> ids) {
-  const Shape shape{static_cast<std::int64_t>(ids.size()), model_.config.text_encoder.d_model};
+  const Shape shape{static_cast<std::int64_t>(ids.size()), model_.config().text_encoder.d_model};
   std::vector<float> result(static_cast<std::size_t>(shape.elements()));
   const Buffer memory = backend_.allocate(result.size() * sizeof(float));
   const Tensor states = memory.tensor(shape, DType::f32);
   encode_into(ids, states);
   backend_.download(states, result.data());
+  model_.text_done();
+  return result;
+}
+
+Conditions::States Conditions::states_of(const ConditionInput& prompt) {
+  const std::int64_t width = model_.config().text_encoder.d_model;
+  const bool encoded = !prompt.states.empty();
+  expect(encoded || !prompt.ids.empty(), "condition: expected at least one token");
+  const auto count = static_cast<std::int64_t>(prompt.states.size());
+  if (encoded && count % width != 0)
+    fail(ErrorCode::invalid_option, "condition: expected whole vectors of ", width, " numbers, got ", count);
+  const Shape shape{encoded ? count / width : static_cast<std::int64_t>(prompt.ids.size()), width};
+  States states;
+  states.memory = backend_.allocate(static_cast<std::size_t>(shape.elements()) * sizeof(float));
+  states.tensor = states.memory.tensor(shape, DType::f32);
+  if (encoded)
+    backend_.upload(prompt.states.data(), states.tensor);
+  else
+    encode_into(prompt.ids, states.tensor);
+  return states;
+}
+
+std::vector<ConditionPtr> Conditions::resolve(const std::vector<const ConditionInput*>& prompts) {
+  std::vector<std::string> keys;
+  std::unordered_map<std::string, ConditionPtr> found;
+  std::vector<States> missing;
+  for (const ConditionInput* prompt : prompts) {
+    keys.push_back(prompt->states.empty() ? key_of('i', std::span<const std::int32_t>(prompt->ids))
+                                          : key_of('s', std::span<const float>(prompt->states)));
+    if (found.contains(keys.back())) continue;
+    ConditionPtr known = find(keys.back());
+    if (!known) {
+      missing.push_back(states_of(*prompt));
+      missing.back().key = keys.back();
+    }
+    found.emplace(keys.back(), std::move(known));
+  }
+  if (!missing.empty()) model_.text_done();
+  for (const States& states : missing) found[states.key] = keep(states.key, project(states.tensor));
+  std::vector<ConditionPtr> result;
+  for (const std::string& key : keys) result.push_back(found.at(key));
   return result;
 }
 
 ConditionPtr Conditions::from_ids(std::span<const std::int32_t> ids) {
-  expect(!ids.empty(), "condition: expected at least one token");
-  const std::string key = key_of('i', ids);
-  if (ConditionPtr known = find(key)) return known;
-  const Shape shape{static_cast<std::int64_t>(ids.size()), model_.config.text_encoder.d_model};
-  const Buffer memory = backend_.allocate(static_cast<std::size_t>(shape.elements()) * sizeof(float));
-  const Tensor states = memory.tensor(shape, DType::f32);
-  encode_into(ids, states);
-  return keep(key, project(states));
+  const ConditionInput prompt{{ids.begin(), ids.end()}, {}};
+  return resolve({&prompt}).front();
 }
 
 ConditionPtr Conditions::from_states(std::span<const float> states) {
-  const std::int64_t width = model_.config.text_encoder.d_model;
-  const auto count = static_cast<std::int64_t>(states.size());
-  if (count == 0 || count % width != 0)
-    fail(ErrorCode::invalid_option, "condition: expected whole vectors of ", width, " numbers, got ", count);
-  const std::string key = key_of('s', states);
-  if (ConditionPtr known = find(key)) return known;
-  const Buffer memory = backend_.allocate(states.size_bytes());
-  const Tensor tensor = memory.tensor({count / width, width}, DType::f32);
-  backend_.upload(states.data(), tensor);
-  return keep(key, project(tensor));
+  const ConditionInput prompt{{}, {states.begin(), states.end()}};
+  return resolve({&prompt}).front();
 }
 
 ConditionPtr Conditions::project(const Tensor& states) {
   const DType type = backend_.operand_type();
-  const auto& widths = model_.unet->attention_widths();
+  const Unet& unet = model_.unet();
+  const auto& widths = unet.attention_widths();
   auto condition = std::make_shared<Condition>();
   condition->length = states.shape[0];
   const std::size_t alignment = Arena::alignment;
@@ -93,7 +122,7 @@ ConditionPtr Conditions::project(const Tensor& states) {
     at += (spec.bytes() + alignment - 1) / alignment * alignment;
   }
   const TensorSpec inputs[] = {{states.shape, states.dtype}};
-  backend_.compile(model_.unet->condition(0, 0), inputs, outputs)->run({&states, 1}, condition->kv);
+  backend_.compile(unet.condition(0, 0), inputs, outputs)->run({&states, 1}, condition->kv);
   backend_.synchronize();
   return condition;
 }

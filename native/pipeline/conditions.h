@@ -10,7 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "pipeline/model_folder.h"
+#include "pipeline/model.h"
 
 namespace paella {
 
@@ -23,13 +23,20 @@ struct Condition {
 };
 using ConditionPtr = std::shared_ptr<const Condition>;
 
+// Token ids, or encoder states [T, d_model] that encode() gave earlier; just one of the two.
+struct ConditionInput {
+  std::vector<std::int32_t> ids;
+  std::vector<float> states;
+};
+
 class Conditions {
  public:
-  Conditions(const Model& model, Backend& backend);
+  Conditions(Model& model, Backend& backend);
 
   // Encoder states f32 [T, d_model] of token ids.
   std::vector<float> encode(std::span<const std::int32_t> ids);
-  // From token ids, or from states [T, d_model] that encode() gave earlier.
+  // One for each prompt. All prompts of a batch in one call: memory modes may have to swap networks for it.
+  std::vector<ConditionPtr> resolve(const std::vector<const ConditionInput*>& prompts);
   ConditionPtr from_ids(std::span<const std::int32_t> ids);
   ConditionPtr from_states(std::span<const float> states);
 
@@ -38,7 +45,13 @@ class Conditions {
  private:
   ConditionPtr find(const std::string& key);
   ConditionPtr keep(const std::string& key, ConditionPtr condition);
-  // States in the backend's memory.
+  // States f32 [T, d_model] in the backend's memory, encoded or as given.
+  struct States {
+    std::string key;
+    Buffer memory;
+    Tensor tensor;
+  };
+  States states_of(const ConditionInput& prompt);
   ConditionPtr project(const Tensor& states);
   void encode_into(std::span<const std::int32_t> ids, const Tensor& states);
 
@@ -46,7 +59,7 @@ class Conditions {
     std::string key;
     ConditionPtr condition;
   };
-  const Model& model_;
+  Model& model_;
   Backend& backend_;
   std::list<Entry> entries_;  // most recently used first
   std::unordered_map<std::string, std::list<Entry>::iterator> index_;

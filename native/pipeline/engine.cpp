@@ -98,15 +98,21 @@ class Engine::BatchObserver final : public Observer {
     return anyone;
   }
 
-  bool step_done(std::int64_t step, float noise_level) override {
-    bool preview = false;
-    for (const JobPtr& job : jobs_) {
-      if (job->answered) continue;
-      if (job->request.step_events)
+  bool watches() override {
+    return std::any_of(jobs_.begin(), jobs_.end(), [](const JobPtr& job) {
+      return job->request.step_events || job->request.preview_every > 0;
+    });
+  }
+
+  void step_done(std::int64_t step, float noise_level) override {
+    for (const JobPtr& job : jobs_)
+      if (!job->answered && job->request.step_events)
         job->request.on_step({step + 1, steps_, noise_level, milliseconds_since(job->started)});
-      preview = preview || previews(*job, step);
-    }
-    return preview;
+  }
+
+  bool wants_preview(std::int64_t step) override {
+    return std::any_of(jobs_.begin(), jobs_.end(),
+                       [&](const JobPtr& job) { return !job->answered && previews(*job, step); });
   }
 
   void preview(std::int64_t step, std::size_t image, const std::vector<std::uint8_t>& pixels) override {
@@ -248,13 +254,14 @@ bool Engine::load(const LoadCallbacks& callbacks) {
     ModelConfig config = read_model_config(options_.model);
     backend_ = options_.make_backend();
     backend_->set_interrupt(&interrupt_);
-    model_ = std::make_unique<Model>(std::move(config), *backend_, [&](const LoadProgress& progress) {
+    const auto on_progress = [&](const LoadProgress& progress) {
       if (load_cancelled_) throw aborted_error();
       if (callbacks.on_progress) callbacks.on_progress(progress);
-    });
+    };
+    model_ = std::make_unique<Model>(std::move(config), *backend_, on_progress, options_.memory);
     generator_ = std::make_unique<Generator>(*model_, *backend_);
     update_memory_stats();
-    callbacks.on_loaded({model_->config, model_->parameters, model_->bytes, backend_->name(), backend_->device(),
+    callbacks.on_loaded({model_->config(), model_->parameters(), model_->bytes(), backend_->name(), backend_->device(),
                          backend_->precision()});
     return true;
   } catch (...) {
@@ -333,12 +340,10 @@ bool Engine::prepare(const JobPtr& job) {
   job->started = Clock::now();
   job->result.times.queue = std::chrono::duration<double, std::milli>(job->started - job->submitted).count();
   try {
-    Conditions& conditions = generator_->conditions();
-    const auto resolve = [&](const ConditionInput& input) {
-      return input.states.empty() ? conditions.from_ids(input.ids) : conditions.from_states(input.states);
-    };
-    job->condition = resolve(job->request.condition);
-    job->negative = resolve(job->request.negative);
+    const auto conditions =
+        generator_->conditions().resolve({&job->request.condition, &job->request.negative});
+    job->condition = conditions[0];
+    job->negative = conditions[1];
   } catch (...) {
     reject(job, reason_for(*job, current_error()));
     return false;

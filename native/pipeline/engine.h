@@ -23,12 +23,6 @@ namespace paella {
 
 using JobId = std::uint64_t;
 
-// Token ids, or encoder states [T, d_model]; just one of the two.
-struct ConditionInput {
-  std::vector<std::int32_t> ids;
-  std::vector<float> states;
-};
-
 struct StepEvent {
   std::int64_t step = 0, steps = 0;  // step counts from 1
   float noise_level = 0;
@@ -78,6 +72,7 @@ struct GenerateRequest {
 
 struct EngineOptions {
   std::string model;
+  MemoryMode memory = MemoryMode::resident;
   std::function<std::unique_ptr<Backend>()> make_backend;
   std::size_t max_batch = 8;
   double max_delay_ms = 1;

@@ -12,7 +12,7 @@
 
 #include "core/backend.h"
 #include "pipeline/conditions.h"
-#include "pipeline/model_folder.h"
+#include "pipeline/model.h"
 
 namespace paella {
 
@@ -37,7 +37,7 @@ struct BatchShape {
   friend bool operator==(const BatchShape&, const BatchShape&) = default;
 };
 
-// Milliseconds per stage.
+// Milliseconds per stage. Where operations only enqueue, `unet` is the time of the whole loop and decoding.
 struct StageTimes {
   double encode_text = 0, unet = 0, guide = 0, sample = 0, renoise = 0, decode = 0;
 };
@@ -48,8 +48,12 @@ class Observer {
   virtual ~Observer() = default;
   // Asked before each step; false stops the batch with ERR_ABORTED.
   virtual bool keep_going() { return true; }
-  // After step `step` (from 0). True: decode the present tokens and hand them to preview().
-  virtual bool step_done(std::int64_t step, float noise_level) { return (void)step, (void)noise_level, false; }
+  // Whether step_done() or preview() will do something. If not, a backend may run the loop as one piece.
+  virtual bool watches() { return false; }
+  // After step `step` (from 0), in order. Where operations only enqueue, the next step may have begun.
+  virtual void step_done(std::int64_t step, float noise_level) { (void)step, (void)noise_level; }
+  // Asked for each step but the last. True: the tokens after it are decoded and handed to preview().
+  virtual bool wants_preview(std::int64_t step) { return (void)step, false; }
   virtual void preview(std::int64_t step, std::size_t image, const std::vector<std::uint8_t>& pixels) {
     (void)step, (void)image, (void)pixels;
   }
@@ -64,9 +68,11 @@ struct GeneratedBatch {
   StageTimes times;
 };
 
+class Plan;
+
 class Generator {
  public:
-  Generator(const Model& model, Backend& backend);
+  Generator(Model& model, Backend& backend);
   ~Generator();
 
   Conditions& conditions() { return conditions_; }
@@ -83,20 +89,19 @@ class Generator {
 
   // Drops buffers that are kept for the shapes used last.
   void release_plans();
+  // A job that is replayed as a whole cannot be stopped half way: only what takes less than this is.
+  void set_longest_replay(double milliseconds) { longest_replay_ms_ = milliseconds; }
 
  private:
-  struct Plan;
-  struct Step;
   Plan& plan_for(const BatchShape& shape, const std::vector<ImageRequest>& images);
-  void fill(Plan& plan, const BatchShape& shape, const std::vector<ImageRequest>& images);
-  void run_step(Plan& plan, const BatchShape& shape, const Step& step, StageTimes& times);
-  void decode_into(const Tensor& tokens, std::vector<std::vector<std::uint8_t>>& pixels);
+  void run_steps(Plan& plan, const BatchShape& shape, std::int64_t renoised, Observer& observer, StageTimes& times);
   void check_tokens(std::span<const std::int32_t> tokens) const;
 
-  const Model& model_;
+  Model& model_;
   Backend& backend_;
   Conditions conditions_;
   std::list<std::unique_ptr<Plan>> plans_;  // most recently used first
+  double longest_replay_ms_ = 100;
 };
 
 }  // namespace paella

@@ -11,7 +11,6 @@ namespace paella {
 
 namespace {
 
-constexpr std::uint64_t random_seed = 20230401;  // any constant: the same weights everywhere
 
 bool is_folder(const std::string& path) {
   struct stat status{};
@@ -138,31 +137,6 @@ std::vector<std::string> random_configurations() {
 ModelConfig read_model_config(const std::string& model) {
   const std::string prefix = "random:";
   return model.starts_with(prefix) ? random_configuration(model.substr(prefix.size())) : read_folder(model);
-}
-
-Model::Model(ModelConfig model_config, Backend& backend, const std::function<void(const LoadProgress&)>& progress)
-    : config(std::move(model_config)) {
-  const auto load = [&](const std::string& component, const auto& make) {
-    const std::string path = config.folder + "/" + component + "/model.safetensors";
-    const auto source = config.folder.empty() ? random_weights(random_seed) : open_safetensors(path);
-    LoadProgress state{component, 0, 0};
-    if (!config.folder.empty())
-      for (const TensorInfo& tensor : list_safetensors(path))
-        state.total += static_cast<std::size_t>(tensor.shape.elements()) * sizeof(float);
-    Loader loader(*source, backend, [&](std::size_t loaded) {
-      state.loaded += loaded;
-      if (progress) progress(state);
-    });
-    const std::size_t before = backend.memory().weights;
-    make(loader);
-    source->check_all_used();
-    parameters[component] = loader.parameters();
-    bytes[component] = backend.memory().weights - before;
-  };
-  load("text_encoder",
-       [&](Loader& loader) { text_encoder = std::make_unique<Byt5Encoder>(config.text_encoder, loader); });
-  load("unet", [&](Loader& loader) { unet = std::make_unique<Unet>(config.unet, loader); });
-  load("vqgan", [&](Loader& loader) { vqgan = std::make_unique<Vqgan>(config.vqgan, loader); });
 }
 
 }  // namespace paella

@@ -1,4 +1,4 @@
-// A model folder (docs/model-format.md) or a named random configuration, and the networks bound to a backend.
+// What a model is: a folder (docs/model-format.md), or a named random configuration.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,6 @@
 #include <utility>
 #include <vector>
 
-#include "core/backend.h"
 #include "models/byt5.h"
 #include "models/unet.h"
 #include "models/vqgan.h"
@@ -49,23 +48,5 @@ ModelConfig read_model_config(const std::string& model);
 
 // Names accepted after "random:".
 std::vector<std::string> random_configurations();
-
-struct LoadProgress {
-  std::string phase;  // component folder
-  std::size_t loaded = 0, total = 0;
-};
-
-// All networks of a model on one backend.
-struct Model {
-  // `progress` may throw to cancel. Errors as of WeightSource and Backend::constant.
-  Model(ModelConfig config, Backend& backend, const std::function<void(const LoadProgress&)>& progress);
-
-  ModelConfig config;
-  std::map<std::string, std::int64_t> parameters;  // per component
-  std::map<std::string, std::size_t> bytes;        // held by the backend, per component
-  std::unique_ptr<Byt5Encoder> text_encoder;
-  std::unique_ptr<Unet> unet;
-  std::unique_ptr<Vqgan> vqgan;
-};
 
 }  // namespace paella

@@ -284,10 +284,10 @@ t.test('load', async (t) => {
     maxDelayMs: ['an integer between 0 and 60000', [...notANumber, [-1, '-1']]],
     maxQueue: ['an integer between 1 and 1000000', [...notANumber, [0, '0']]],
     memory: [
-      "'resident' ('balanced' and 'low' are not supported yet)",
+      'one of resident, balanced, low',
       [
         ['high', '"high"'],
-        ['low', '"low"'],
+        [1, '1'],
       ],
     ],
     signal: ['an AbortSignal', [[{}, '{}']]],

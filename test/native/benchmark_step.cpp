@@ -46,7 +46,7 @@ void step(const Settings& settings) {
   constexpr std::int64_t side = 64, condition = 40, negative = 1, steps = 2;
   const auto loading = std::chrono::steady_clock::now();
   const auto backend = cpu::make_backend({.precision = settings.precision, .threads = settings.threads});
-  const Model model(read_model_config("random:paella-v3-256"), *backend, nullptr);
+  Model model(read_model_config("random:paella-v3-256"), *backend, nullptr);
   Generator generator(model, *backend);
   const double load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - loading).count();
   ImageRequest image;
@@ -97,7 +97,7 @@ void step(const Settings& settings) {
       "\"useful_gflop\":%.1f,\"step_gflops\":%.1f,\"onednn_gflops\":%.1f,\"unet_ms\":%.1f,\"guide_ms\":%.2f,"
       "\"sample_ms\":%.1f,\"renoise_ms\":%.2f,\"decode_seconds\":%.3g,\"weight_bytes\":%.0f,\"peak_bytes\":%.0f,"
       "\"peak_beyond_weights_bytes\":%.0f}\n",
-      model.config.name.c_str(), backend->device().c_str(), backend->precision().c_str(), settings.threads,
+      model.config().name.c_str(), backend->device().c_str(), backend->precision().c_str(), settings.threads,
       static_cast<long long>(condition), settings.rounds, load_seconds, step_median, product_median, median(shares),
       median(shares) * useful / flop, flop * 1e-9, useful * 1e-9, useful / step_median * 1e-9,
       flop / product_median * 1e-9, stages.unet / settings.rounds, stages.guide / settings.rounds,

@@ -8,20 +8,16 @@
 #include "models/byt5.h"
 #include "models/unet.h"
 #include "models/vqgan.h"
+#include "operations.h"
 
 using namespace paella;
 using namespace paella::test;
 
 namespace {
 
-constexpr PrecisionCase precisions[] = {{"fp32", 1e-5}, {"bf16", 2e-2}};
-
-std::unique_ptr<Backend> backend_for(const char* precision) {
-  for (const std::string& supported : cpu::describe().precisions)
-    if (supported == precision) return cpu::make_backend({.precision = precision, .threads = 2});
-  skip(std::string("this CPU has no products in ") + precision);
-  return nullptr;
-}
+constexpr PrecisionCase cases[] = {
+    {"fp32", 1e-5}, {"bf16", 2e-2}, {"cuda fp32", 1e-5}, {"cuda bf16", 2e-2}, {"cuda fp16", 4e-3}};
+constexpr const char* backends[] = {"fp32", "bf16", "cuda fp32", "cuda bf16", "cuda fp16"};
 
 template <typename Config>
 Config config_of(const std::string& folder) {
@@ -156,8 +152,8 @@ void check_combination(Golden& golden, const Unet& unet, Backend& backend, const
 }  // namespace
 
 TEST("ByT5 agrees with the reference for every length") {
-  for (const PrecisionCase& precision : precisions) {
-    const auto backend = backend_for(precision.precision);
+  for (const PrecisionCase& precision : cases) {
+    const auto backend = backend_named(precision.precision);
     if (!backend) continue;
     const auto encoder = load<Byt5Encoder, Byt5Config>("text-encoder/text_encoder", *backend);
     Golden golden("text-encoder/text_encoder/io.safetensors");
@@ -183,8 +179,8 @@ TEST("ByT5's relative position buckets") {
 }
 
 TEST("U-Net of two levels agrees with the reference") {
-  for (const PrecisionCase& precision : precisions) {
-    const auto backend = backend_for(precision.precision);
+  for (const PrecisionCase& precision : cases) {
+    const auto backend = backend_named(precision.precision);
     if (!backend) continue;
     const auto unet = load<Unet, UnetConfig>("unet-two-levels/unet", *backend);
     Golden golden("unet-two-levels/unet/io.safetensors");
@@ -195,8 +191,8 @@ TEST("U-Net of two levels agrees with the reference") {
 }
 
 TEST("U-Net of three levels agrees with the reference for every combination of conditions") {
-  for (const PrecisionCase& precision : precisions) {
-    const auto backend = backend_for(precision.precision);
+  for (const PrecisionCase& precision : cases) {
+    const auto backend = backend_named(precision.precision);
     if (!backend) continue;
     const auto unet = load<Unet, UnetConfig>("unet-three-levels/unet", *backend);
     Golden golden("unet-three-levels/unet/io.safetensors");
@@ -220,8 +216,8 @@ TEST("noise embedding") {
 }
 
 TEST("shared prefix: conditional and unconditional rows together equal two separate passes") {
-  for (const char* precision : {"fp32", "bf16"}) {
-    const auto backend = backend_for(precision);
+  for (const char* name : backends) {
+    const auto backend = backend_named(name);
     if (!backend) continue;
     const auto unet = load<Unet, UnetConfig>("unet-three-levels/unet", *backend);
     Golden golden("unet-three-levels/unet/io.safetensors");
@@ -242,8 +238,8 @@ TEST("shared prefix: conditional and unconditional rows together equal two separ
 }
 
 TEST("an image's features do not depend on the rest of the batch, bit for bit") {
-  for (const char* precision : {"fp32", "bf16"}) {
-    const auto backend = backend_for(precision);
+  for (const char* name : backends) {
+    const auto backend = backend_named(name);
     if (!backend) continue;
     const auto unet = load<Unet, UnetConfig>("unet-two-levels/unet", *backend);
     Golden golden("unet-two-levels/unet/io.safetensors");
@@ -266,8 +262,8 @@ TEST("an image's features do not depend on the rest of the batch, bit for bit") 
 }
 
 TEST("VQGAN agrees with the reference") {
-  for (const PrecisionCase& precision : precisions) {
-    const auto backend = backend_for(precision.precision);
+  for (const PrecisionCase& precision : cases) {
+    const auto backend = backend_named(precision.precision);
     if (!backend) continue;
     const auto vqgan = load<Vqgan, VqganConfig>("vqgan/vqgan", *backend);
     Golden golden("vqgan/vqgan/io.safetensors");
@@ -278,7 +274,7 @@ TEST("VQGAN agrees with the reference") {
       const auto found = run(*backend, vqgan.decoder(), {indices}, {{pixels, DType::f32}});
       CHECK_BOUND(concat(precision.precision, ' ', name),
                   relative_error(as<float>(found[0]), golden.f32(name + "/pixels")), precision.bound);
-      if (std::string(precision.precision) != "fp32") continue;
+      if (backend->operand_type() != DType::f32) continue;
       const auto rgb = run(*backend, vqgan.decoder(), {indices}, {{pixels, DType::u8}})[0];
       const auto expected = golden.u8(name + "/rgb");
       const auto margin = golden.f32(name + "/margin");

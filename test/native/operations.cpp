@@ -24,6 +24,16 @@ std::unique_ptr<Backend> make(const Variant& variant) {
   return backend;
 }
 
+std::unique_ptr<Backend> backend_named(const std::string& name, int threads) {
+  const auto space = name.find(' ');
+  if (space != std::string::npos)
+    return make({.backend = name.substr(0, space), .precision = name.substr(space + 1), .threads = threads});
+  for (const std::string& supported : precisions())
+    if (supported == name) return make({.precision = name, .threads = threads});
+  skip("this CPU has no products in " + name);
+  return nullptr;
+}
+
 std::vector<std::string> instruction_sets() {
   std::vector<std::string> found;
   for (const char* isa : {"baseline", "avx2", "avx512", "avx512_bf16"}) {

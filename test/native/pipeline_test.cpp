@@ -4,9 +4,9 @@
 #include "pipeline/generator.h"
 
 #include "core/error.h"
-#include "cpu/cpu_backend.h"
 #include "golden.h"
 #include "harness.h"
+#include "operations.h"
 #include "pipeline/schedule.h"
 
 using namespace paella;
@@ -20,10 +20,13 @@ struct Setup {
   std::unique_ptr<Generator> generator;
 };
 
-Setup load_model(const std::string& precision = "fp32", int threads = 2) {
+// Without a backend if this machine has none of that name.
+Setup load_model(const std::string& backend = "fp32", int threads = 2, MemoryMode mode = MemoryMode::resident) {
   Setup setup;
-  setup.backend = cpu::make_backend({.precision = precision, .threads = threads});
-  setup.model = std::make_unique<Model>(read_model_config(golden_folder() + "/loop"), *setup.backend, nullptr);
+  setup.backend = backend_named(backend, threads);
+  if (!setup.backend) return setup;
+  setup.model = std::make_unique<Model>(read_model_config(golden_folder() + "/loop"), *setup.backend, nullptr,
+                                        mode);
   setup.generator = std::make_unique<Generator>(*setup.model, *setup.backend);
   return setup;
 }
@@ -92,8 +95,9 @@ std::vector<ImageRequest> mixed_images(Generator& generator) {
 
 TEST("the loop draws the reference's tokens, step by step") {
   Golden golden("loop/io.safetensors");
+  for (const char* backend : {"fp32", "cuda fp32"})
   for (const char* name : {"plain", "init", "argmax", "typical"}) {
-    Setup setup = load_model();
+    Setup setup = load_model(backend);
     GoldenRun run = golden_run(name, golden, *setup.generator);
     TokenRecorder recorder;
     const GeneratedBatch batch = setup.generator->generate(run.shape, run.images, recorder);
@@ -104,7 +108,7 @@ TEST("the loop draws the reference's tokens, step by step") {
       int wrong = 0;
       for (std::size_t i = 0; i < each; ++i) wrong += recorder.steps[step][i] != expected[step * each + i];
       if (wrong > 0)
-        check(false, __FILE__, __LINE__, concat(name, ", step ", step, ": ", wrong, " of ", each, " tokens differ"));
+        check(false, __FILE__, __LINE__, concat(backend, ", ", name, ", step ", step, ": ", wrong, " of ", each, " tokens differ"));
     }
     const auto rgb = golden.u8(std::string(name) + "/rgb");
     const auto margin = golden.f32(std::string(name) + "/rgb_margin");
@@ -135,13 +139,9 @@ TEST("encoder states of a prompt give the same image as its ids") {
 TEST("a seed gives the same tokens and pixels alone, in a batch of seven, and with other thread counts") {
   const BatchShape shape{8, 12, 6, 4, SampleMode::multinomial, false};
   Observer quiet;
-  for (const std::string precision : {"fp32", "bf16"}) {
-    const auto& supported = cpu::describe().precisions;
-    if (std::find(supported.begin(), supported.end(), precision) == supported.end()) {
-      skip("this CPU has no products in " + precision);
-      continue;
-    }
-    Setup setup = load_model(precision);
+  for (const std::string backend : {"fp32", "bf16", "cuda fp32", "cuda bf16"}) {
+    Setup setup = load_model(backend);
+    if (!setup.backend) continue;
     const auto images = mixed_images(*setup.generator);
     const GeneratedBatch together = setup.generator->generate(shape, images, quiet);
     for (std::size_t i = 0; i < images.size(); ++i) {
@@ -150,14 +150,15 @@ TEST("a seed gives the same tokens and pixels alone, in a batch of seven, and wi
       CHECK(alone.pixels[0] == together.pixels[i]);
     }
     CHECK(together.tokens[0] != together.tokens[1]);
-    Setup single = load_model(precision, 1);
+    Setup single = load_model(backend, 1);
     const auto same = single.generator->generate(shape, mixed_images(*single.generator), quiet);
     CHECK(same.tokens == together.tokens);
   }
 }
 
 TEST("typical filtering and argmax do not depend on the batch either") {
-  Setup setup = load_model();
+  for (const char* backend : {"fp32", "cuda fp32", "cuda bf16"}) {
+  Setup setup = load_model(backend);
   Observer quiet;
   for (const BatchShape& shape :
        {BatchShape{8, 8, 3, 3, SampleMode::multinomial, true}, BatchShape{8, 8, 3, 0, SampleMode::argmax, false}}) {
@@ -166,6 +167,7 @@ TEST("typical filtering and argmax do not depend on the batch either") {
     const auto together = setup.generator->generate(shape, images, quiet).tokens;
     for (std::size_t i = 0; i < images.size(); ++i)
       CHECK(setup.generator->generate(shape, {images[i]}, quiet).tokens[0] == together[i]);
+  }
   }
 }
 
@@ -211,6 +213,103 @@ TEST("an observer stops a batch before any step") {
   Observer quiet;
   CHECK_EQUAL(setup.generator->generate({8, 8, 2, 2, SampleMode::multinomial, false}, images, quiet).tokens.size(),
               images.size());
+}
+
+// What crosses between host and device for one job of eight steps whose prompts are known: spec of the GPU engines.
+TEST("a GPU's job: one block up, a launch a step and one to decode, one block down; then one launch for all of it") {
+  Setup setup = load_model("cuda bf16");
+  const BatchShape shape{8, 8, 8, 8, SampleMode::multinomial, false};
+  auto images = mixed_images(*setup.generator);
+  images.resize(2);
+  struct Watcher final : Observer {
+    std::int64_t steps = 0;
+    bool watches() override { return true; }
+    void step_done(std::int64_t step, float) override { CHECK_EQUAL(step, steps++); }
+  };
+  const auto job = [&](Observer& observer, std::uint64_t launches) {
+    const TransferCounts before = setup.backend->transfers();
+    GeneratedBatch batch = setup.generator->generate(shape, images, observer);
+    const TransferCounts after = setup.backend->transfers();
+    CHECK_EQUAL(after.uploads - before.uploads, 1u);
+    CHECK_EQUAL(after.launches - before.launches, launches);
+    CHECK_EQUAL(after.downloads - before.downloads, 1u);
+    CHECK_EQUAL(after.synchronizations - before.synchronizations, 0u);
+    return batch;
+  };
+  Watcher first, second;
+  Observer quiet;
+  const GeneratedBatch watched = job(first, 9);
+  CHECK_EQUAL(first.steps, 8);
+  CHECK(job(second, 9).pixels == watched.pixels);
+  // Nobody watches, and the job is known to be short.
+  setup.generator->set_longest_replay(1e9);
+  const GeneratedBatch whole = job(quiet, 1);
+  CHECK(whole.pixels == watched.pixels && whole.tokens == watched.tokens);
+}
+
+TEST("a GPU's previews show the tokens of their step") {
+  Setup setup = load_model("cuda fp32");
+  struct Previewer final : Observer {
+    std::vector<std::vector<std::uint8_t>> previews;
+    std::vector<std::vector<std::int32_t>> tokens_seen;
+    bool watches() override { return true; }
+    bool wants_preview(std::int64_t step) override { return step == 1; }
+    void preview(std::int64_t, std::size_t, const std::vector<std::uint8_t>& pixels) override {
+      previews.push_back(pixels);
+    }
+    bool wants_tokens() override { return true; }
+    void tokens(std::int64_t, const std::vector<std::int32_t>& tokens) override { tokens_seen.push_back(tokens); }
+  } previewer;
+  auto images = mixed_images(*setup.generator);
+  images.resize(1);
+  setup.generator->generate({8, 8, 4, 4, SampleMode::multinomial, false}, images, previewer);
+  CHECK_EQUAL(previewer.previews.size(), 1u);
+  CHECK_EQUAL(previewer.tokens_seen.size(), 4u);
+  CHECK(setup.generator->decode(previewer.tokens_seen[1], 8, 8) == previewer.previews[0]);
+}
+
+TEST("memory modes: the same images, and what is not needed is not there") {
+  const BatchShape shape{8, 8, 3, 2, SampleMode::multinomial, false};
+  Observer quiet;
+  struct Seen {
+    std::vector<std::vector<std::int32_t>> tokens;
+    std::size_t weights_after = 0;
+  };
+  const auto run = [&](MemoryMode mode, const std::string& backend) {
+    Setup setup = load_model(backend, 2, mode);
+    Seen seen;
+    for (int round = 0; round < 2; ++round) {  // the second finds its prompts in the cache
+      auto images = mixed_images(*setup.generator);
+      images.resize(3);
+      for (const auto& tokens : setup.generator->generate(shape, images, quiet).tokens) seen.tokens.push_back(tokens);
+    }
+    seen.weights_after = setup.backend->memory().weights;
+    const auto& bytes = setup.model->bytes();
+    const std::size_t text = bytes.at("text_encoder"), rest = bytes.at("unet") + bytes.at("vqgan");
+    CHECK_EQUAL(seen.weights_after, mode == MemoryMode::resident ? text + rest : rest);
+    setup.generator->conditions().encode(std::vector<std::int32_t>{7, 8, 1});
+    CHECK_EQUAL(setup.backend->memory().weights, mode == MemoryMode::resident   ? text + rest
+                                                 : mode == MemoryMode::balanced ? rest
+                                                                                : bytes.at("vqgan"));
+    // What was let go comes back.
+    auto images = mixed_images(*setup.generator);
+    images.resize(3);
+    CHECK(setup.generator->generate(shape, images, quiet).tokens[0] == seen.tokens[0]);
+    return seen;
+  };
+  for (const char* backend : {"fp32", "cuda fp32"}) {
+    const Seen resident = run(MemoryMode::resident, backend);
+    CHECK(run(MemoryMode::balanced, backend).tokens == resident.tokens);
+    CHECK(run(MemoryMode::low, backend).tokens == resident.tokens);
+  }
+}
+
+TEST("memory modes: low never holds text encoder and U-Net together") {
+  Setup setup = load_model("fp32", 2, MemoryMode::low);
+  const auto& bytes = setup.model->bytes();
+  // Loading made each in turn; its peak is the larger of the two and the VQGAN, and a little for the moment.
+  const std::size_t all = bytes.at("text_encoder") + bytes.at("unet") + bytes.at("vqgan");
+  CHECK(setup.backend->memory().peak < all);
 }
 
 TEST("schedules") {

@@ -80,6 +80,9 @@ class SimtRuntime final : public cuda::Runtime {
     ++counts.synchronizations;
   }
 
+  std::uint64_t mark() override { return 0; }
+  void wait(std::uint64_t) override { check_not_capturing("wait"); }
+
   std::unique_ptr<cuda::Graph> capture(const std::function<void()>& body) override {
     expect(graph_ == nullptr, "capture: expected no other capture");
     auto graph = std::make_unique<RecordedGraph>();

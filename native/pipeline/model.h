@@ -1,0 +1,71 @@
+// All networks of a model on one backend, and which of them stay in memory.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "core/backend.h"
+#include "models/byt5.h"
+#include "models/loader.h"
+#include "models/unet.h"
+#include "models/vqgan.h"
+#include "pipeline/model_folder.h"
+
+namespace paella {
+
+enum class MemoryMode {
+  resident,  // everything stays
+  balanced,  // the text encoder goes when prompts are encoded, and comes back for new ones
+  low,       // the text encoder and the U-Net are never in memory together; the VQGAN, small, stays
+};
+// ERR_INVALID_OPTION for another name.
+MemoryMode memory_mode(const std::string& name);
+
+struct LoadProgress {
+  std::string phase;  // component folder
+  std::size_t loaded = 0, total = 0;
+};
+
+class Model {
+ public:
+  // Loads every network once, whatever the mode, so that a damaged file shows here. `progress` may throw to cancel.
+  // Errors as of WeightSource and Backend::constant.
+  Model(ModelConfig config, Backend& backend, const std::function<void(const LoadProgress&)>& progress,
+        MemoryMode mode = MemoryMode::resident);
+
+  const ModelConfig& config() const { return config_; }
+  const std::map<std::string, std::int64_t>& parameters() const { return parameters_; }  // per component
+  // Held by the backend while a component is loaded.
+  const std::map<std::string, std::size_t>& bytes() const { return bytes_; }
+
+  // Loaded again if the mode let them go. References hold until the next call of another of these or of text_done().
+  const Byt5Encoder& text_encoder();
+  const Unet& unet();
+  const Vqgan& vqgan();
+  // No more prompts for now.
+  void text_done();
+  // Called before the U-Net goes: whatever holds its weights must let go of them.
+  void on_unet_release(std::function<void()> listener) { unet_release_ = std::move(listener); }
+
+ private:
+  void load_text_encoder(const std::function<void(const LoadProgress&)>& progress);
+  void load_unet(const std::function<void(const LoadProgress&)>& progress);
+  void load_vqgan(const std::function<void(const LoadProgress&)>& progress);
+  void load(const std::string& component, const std::function<void(const LoadProgress&)>& progress,
+            const std::function<void(Loader&)>& make);
+
+  ModelConfig config_;
+  Backend& backend_;
+  MemoryMode mode_;
+  std::map<std::string, std::int64_t> parameters_;
+  std::map<std::string, std::size_t> bytes_;
+  std::unique_ptr<Byt5Encoder> text_encoder_;
+  std::unique_ptr<Unet> unet_;
+  std::unique_ptr<Vqgan> vqgan_;
+  std::function<void()> unet_release_;
+};
+
+}  // namespace paella
