@@ -12,7 +12,16 @@ const preference: readonly BackendName[] = ['tensorrt', 'cuda', 'cpu'];
 /** Every backend, with the reason where it cannot be used here. Throws `ERR_ADDON`. */
 export async function backends(): Promise<BackendInfo[]> {
   const known = await loadNative().backends();
-  return preference.map((name) => known.find((info) => info.name === name) ?? missing(name)).reverse();
+  return preference
+    .map((name) => known.find((info) => info.name === name) ?? missing(name))
+    .map(({ unexpected: _, ...info }) => info)
+    .reverse();
+}
+
+/** Asks for one only: nobody who wants the CPU waits for a GPU's driver. */
+async function describe(name: BackendName): Promise<NativeBackendInfo> {
+  const known = await loadNative().backends([name]);
+  return known.find((info) => info.name === name) ?? missing(name);
 }
 
 function missing(name: BackendName): NativeBackendInfo {
@@ -20,6 +29,7 @@ function missing(name: BackendName): NativeBackendInfo {
     name,
     available: false,
     reason: `this version of paella-native has no ${name} backend yet`,
+    unexpected: false,
     devices: [],
     precisions: [],
     details: {},
@@ -31,54 +41,48 @@ export interface BackendChoice {
   warnings: EngineWarning[];
 }
 
-/** Throws `ERR_BACKEND_UNAVAILABLE`, or `ERR_INVALID_OPTION` for a precision that the backend lacks. */
+/** Throws `ERR_BACKEND_UNAVAILABLE`, or `ERR_INVALID_OPTION` for a precision or device that the backend lacks. */
 export async function chooseBackend(options: ResolvedLoadOptions): Promise<BackendChoice> {
-  const all = await backends();
-  const infoOf = (name: BackendName) => all.find((info) => info.name === name) ?? missing(name);
-  const warnings: EngineWarning[] = [];
-  let chosen: BackendInfo | undefined;
-  if (options.backend === 'auto') {
-    for (const info of preference.map(infoOf)) {
-      if (info.available) {
-        chosen = info;
-        break;
-      }
-      // Without a device of its kind nobody expects the backend; with one, the user wants to know.
-      if (info.devices.length > 0) {
-        warnings.push({
-          code: 'BACKEND_FALLBACK',
-          message: `backend ${info.name} is unavailable: ${info.reason ?? 'no reason given'}`,
-        });
-      }
-    }
-    if (!chosen) {
-      const reasons = all.map((info) => `${info.name}: ${info.reason ?? 'no reason given'}`).join('; ');
-      throw new PaellaError('ERR_BACKEND_UNAVAILABLE', `no backend is available (${reasons})`, {
-        remedy: 'run `paella doctor`',
-      });
-    }
-  } else {
-    chosen = infoOf(options.backend);
-    if (!chosen.available) {
-      throw new PaellaError(
-        'ERR_BACKEND_UNAVAILABLE',
-        `backend ${chosen.name} is unavailable: ${chosen.reason ?? 'no reason given'}`,
-        {
-          remedy: chosen.remedy ?? "use backend 'auto' or 'cpu', or run `paella doctor`",
-        },
-      );
-    }
-  }
-  if (options.precision !== 'auto' && !chosen.precisions.includes(options.precision)) {
+  const { info, warnings } =
+    options.backend === 'auto' ? await firstAvailable() : { info: await named(options.backend), warnings: [] };
+  if (options.precision !== 'auto' && !info.precisions.includes(options.precision)) {
     throw invalidOption(
       'precision',
-      `one of auto, ${chosen.precisions.join(', ')} with backend ${chosen.name}`,
+      `one of auto, ${info.precisions.join(', ')} with backend ${info.name}`,
       options.precision,
     );
   }
-  const devices = Math.max(1, chosen.devices.length);
+  const devices = Math.max(1, info.devices.length);
   if (options.device >= devices) {
-    throw invalidOption('device', `a number below ${devices} (backend ${chosen.name} has ${devices})`, options.device);
+    throw invalidOption('device', `a number below ${devices} (backend ${info.name} has ${devices})`, options.device);
   }
-  return { backend: chosen.name, warnings };
+  return { backend: info.name, warnings };
+}
+
+const reasonOf = (info: NativeBackendInfo) => info.reason ?? 'no reason given';
+
+async function named(name: BackendName): Promise<NativeBackendInfo> {
+  const info = await describe(name);
+  if (info.available) return info;
+  throw new PaellaError('ERR_BACKEND_UNAVAILABLE', `backend ${name} is unavailable: ${reasonOf(info)}`, {
+    remedy: info.remedy ?? "use backend 'auto' or 'cpu', or run `paella doctor`",
+  });
+}
+
+async function firstAvailable(): Promise<{ info: NativeBackendInfo; warnings: EngineWarning[] }> {
+  const warnings: EngineWarning[] = [];
+  const reasons: string[] = [];
+  for (const name of preference) {
+    const info = await describe(name);
+    if (info.available) return { info, warnings };
+    reasons.push(`${name}: ${reasonOf(info)}`);
+    // Without a plug-in or a GPU nobody expects the backend; with them, the user wants to know.
+    if (info.unexpected) {
+      const message = [`backend ${name} is unavailable: ${reasonOf(info)}`, info.remedy].filter(Boolean).join('. ');
+      warnings.push({ code: 'BACKEND_FALLBACK', message });
+    }
+  }
+  throw new PaellaError('ERR_BACKEND_UNAVAILABLE', `no backend is available (${reasons.reverse().join('; ')})`, {
+    remedy: 'run `paella doctor`',
+  });
 }

@@ -36,6 +36,8 @@ export interface NativeBackendInfo {
   reason?: string;
   /** What to do about it. */
   remedy?: string;
+  /** Not available though one would expect it: installed or with a GPU, but it does not fit or does not work. */
+  unexpected: boolean;
   devices: NativeDevice[];
   /** Precisions the backend can compute in on this machine, e.g. ['fp32', 'bf16']. */
   precisions: string[];
@@ -204,7 +206,8 @@ export interface NativeEngine {
 export interface NativeModule {
   /** Same as package.json's version. */
   readonly version: string;
-  backends(): Promise<NativeBackendInfo[]>;
+  /** Those that are named, or all. Looking for GPUs may take seconds; it happens on a thread of its own. */
+  backends(names?: readonly string[]): Promise<NativeBackendInfo[]>;
   /** Names accepted after 'random:'. */
   randomConfigurations(): string[];
   load(

@@ -1,6 +1,10 @@
 // The exposed object: NativeModule of lib/native/contract.ts.
 #include <napi.h>
 
+#include <chrono>
+#include <future>
+#include <optional>
+
 #include "addon/backends.h"
 #include "addon/convert.h"
 #include "addon/engine_object.h"
@@ -28,13 +32,39 @@ Napi::Value load(const Napi::CallbackInfo& info) {
   }
 }
 
+// On a thread of its own: a driver that is asked for the first time may need seconds to answer.
 Napi::Value backends(const Napi::CallbackInfo& info) {
-  const auto deferred = Napi::Promise::Deferred::New(info.Env());
-  try {
-    deferred.Resolve(describe_backends(info.Env()));
-  } catch (const Error& error) {
-    deferred.Reject(to_js(info.Env(), error));
+  const Napi::Env env = info.Env();
+  Environment& environment = **env.GetInstanceData<std::shared_ptr<Environment>>();
+  std::vector<std::string> names;
+  if (info[0].IsArray()) {
+    const auto array = info[0].As<Napi::Array>();
+    for (std::uint32_t i = 0; i < array.Length(); ++i) names.push_back(array.Get(i).ToString());
   }
+  const auto deferred = Napi::Promise::Deferred::New(env);
+  const auto mailbox = environment.mailbox;
+  mailbox->hold(env);
+  std::erase_if(environment.surveys,
+                [](const auto& survey) { return survey.wait_for(std::chrono::seconds(0)) == std::future_status::ready; });
+  environment.surveys.push_back(std::async(std::launch::async, [mailbox, deferred, names = std::move(names)] {
+    std::shared_ptr<const std::vector<BackendDescription>> found;
+    std::optional<Error> failure;
+    try {
+      found = std::make_shared<std::vector<BackendDescription>>(describe_backends(names));
+    } catch (const Error& error) {
+      failure = error;
+    } catch (const std::exception& error) {
+      failure = Error(ErrorCode::internal, concat("backends: ", error.what()));
+    }
+    mailbox->post([mailbox, deferred, found, failure](Napi::Env letter_env) {
+      if (found) {
+        deferred.Resolve(to_js(letter_env, *found));
+      } else {
+        deferred.Reject(to_js(letter_env, *failure));
+      }
+      mailbox->release(letter_env);
+    });
+  }));
   return deferred.Promise();
 }
 
@@ -52,13 +82,13 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   // Runs before the mailbox's own clean-up, because it is registered later: engines stop while JavaScript values that
   // they answer to can still be released.
   env.AddCleanupHook([environment] {
-    stop_engines(*environment);
+    stop(*environment);
     environment->mailbox->close();
   });
   // An exception that nobody catches ends the process without clean-up hooks, but not without this event. An engine
   // that still runs then would meet oneDNN and OpenMP half taken down.
   const Napi::Object process = env.Global().Get("process").As<Napi::Object>();
-  const auto on_exit = [environment](const Napi::CallbackInfo&) { stop_engines(*environment); };
+  const auto on_exit = [environment](const Napi::CallbackInfo&) { stop(*environment); };
   process.Get("once").As<Napi::Function>().Call(
       process, {Napi::String::New(env, "exit"), Napi::Function::New(env, on_exit, "stopPaellaEngines")});
   exports.Set("version", PAELLA_VERSION);

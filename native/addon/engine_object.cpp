@@ -335,10 +335,11 @@ Napi::Value load_engine(const Napi::CallbackInfo& info) {
   return handle->load(env, std::move(options), info[1], backend.threads);
 }
 
-void stop_engines(Environment& environment) {
+void stop(Environment& environment) {
   for (const auto& weak : environment.engines)
     if (const auto handle = weak.lock()) handle->stop();
   environment.engines.clear();
+  environment.surveys.clear();
 }
 
 }  // namespace paella::addon

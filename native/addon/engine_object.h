@@ -3,7 +3,10 @@
 
 #include <napi.h>
 
+#include <future>
+#include <list>
 #include <memory>
+#include <vector>
 
 #include "addon/mailbox.h"
 
@@ -13,12 +16,13 @@ namespace paella::addon {
 struct Environment {
   std::shared_ptr<Mailbox> mailbox;
   std::vector<std::weak_ptr<class EngineHandle>> engines;
+  std::list<std::future<void>> surveys;  // of backends(); destroying one waits for it
 };
 
 // load(request, onProgress) → { promise, cancel() }
 Napi::Value load_engine(const Napi::CallbackInfo& info);
 
-// Stops every engine of an environment and waits for their threads.
-void stop_engines(Environment& environment);
+// Stops every engine of an environment and waits for all its threads.
+void stop(Environment& environment);
 
 }  // namespace paella::addon

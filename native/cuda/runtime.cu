@@ -7,10 +7,19 @@
 
 #include "core/error.h"
 #include "cuda/launch.cuh"
+#include "cuda/nvml.h"
 
 namespace paella::cuda {
 
 namespace {
+
+// Tensor cores with bf16, asynchronous copies.
+constexpr int least_major = 8;
+
+std::string too_old(const DeviceInfo& info) {
+  return concat(info.name, " has compute capability ", info.major, '.', info.minor, ", expected ", least_major,
+                ".0 or later");
+}
 
 std::string version_text(int version) { return concat(version / 1000, '.', version % 1000 / 10); }
 
@@ -53,6 +62,23 @@ DeviceInfo device_info(int index) {
   info.l2_bytes = static_cast<std::size_t>(properties.l2CacheSize);
   info.memory_total = properties.totalGlobalMem;
   return info;
+}
+
+// Without a context on the device if that is possible: a survey must not take memory on every GPU of the machine.
+std::size_t free_memory_of(int index, std::size_t total) {
+  char bus_id[32] = {};
+  if (cudaDeviceGetPCIBusId(bus_id, sizeof bus_id, index) == cudaSuccess) {
+    const auto memory = nvml_memory(bus_id);
+    // Of a GPU that is split into instances it tells the whole.
+    if (memory && memory->total < total + total / 8) return memory->free;
+  }
+  int current = 0;
+  std::size_t free = 0, all = 0;
+  cudaGetDevice(&current);
+  if (cudaSetDevice(index) != cudaSuccess || cudaMemGetInfo(&free, &all) != cudaSuccess) free = 0;
+  cudaSetDevice(current);
+  cudaGetLastError();
+  return free;
 }
 
 class CudaRuntime final : public Runtime {
@@ -204,31 +230,39 @@ Survey survey() {
   const cudaError_t status = cudaGetDeviceCount(&count);
   cudaGetLastError();
   if (driver == 0 || status == cudaErrorNoDevice || (status == cudaSuccess && count == 0)) {
+    result.no_device = true;
     result.reason = driver == 0 ? "no CUDA device: no NVIDIA driver was found" : "no CUDA device";
     result.remedy = "Install NVIDIA's driver, or in a container start it with GPUs (for example `--gpus all`).";
     return result;
   }
   if (status == cudaErrorInsufficientDriver) {
     result.reason = concat("driver too old: needs CUDA ", result.runtime_version, ", found ", result.driver_version);
-    result.remedy = "Update NVIDIA's driver.";
+    result.remedy = concat("Update NVIDIA's driver, or build with a CUDA toolkit that it supports (up to ",
+                           result.driver_version, ").");
     return result;
   }
   if (status != cudaSuccess) {
     result.reason = concat("CUDA: ", cudaGetErrorString(status), " (", cudaGetErrorName(status), ")");
+    result.remedy = "Run NVIDIA's `nvidia-smi`: if it fails too, repair the driver or restart the machine.";
     return result;
   }
-  for (int i = 0; i < count; ++i) result.devices.push_back(device_info(i));
+  bool usable = false;
   for (int i = 0; i < count; ++i) {
-    if (cudaSetDevice(i) != cudaSuccess) continue;
-    cudaMemGetInfo(&result.devices[static_cast<std::size_t>(i)].memory_free,
-                   &result.devices[static_cast<std::size_t>(i)].memory_total);
+    DeviceInfo info = device_info(i);
+    if (info.major >= least_major) usable = true;
+    info.memory_free = free_memory_of(i, info.memory_total);
+    result.devices.push_back(std::move(info));
+  }
+  if (!usable) {
+    result.reason = too_old(result.devices[0]);
+    result.remedy = "Use the backend cpu, or a GPU of the Ampere generation or later.";
   }
   return result;
 }
 
 std::unique_ptr<Runtime> make_runtime(int device) {
   const Survey machine = survey();
-  if (machine.devices.empty())
+  if (!machine.reason.empty())
     throw Error(ErrorCode::backend_unavailable, concat("backend cuda is unavailable: ", machine.reason),
                 machine.remedy);
   const auto count = static_cast<int>(machine.devices.size());
@@ -236,10 +270,8 @@ std::unique_ptr<Runtime> make_runtime(int device) {
     throw Error(ErrorCode::backend_unavailable,
                 concat("device: expected a CUDA device from 0 to ", count - 1, ", got ", device));
   const DeviceInfo& info = machine.devices[static_cast<std::size_t>(device)];
-  if (info.major < 8)
-    throw Error(ErrorCode::backend_unavailable,
-                concat("backend cuda is unavailable: ", info.name, " has compute capability ", info.major, '.',
-                       info.minor, ", expected 8.0 or later"));
+  if (info.major < least_major)
+    throw Error(ErrorCode::backend_unavailable, concat("device: ", too_old(info)), "Choose another device.");
   return std::make_unique<CudaRuntime>(device);
 }
 

@@ -27,7 +27,8 @@ struct DeviceInfo {
 // What machine this is; `reason` says why there is no usable device: no driver, driver too old (needs, found), no GPU.
 struct Survey {
   std::vector<DeviceInfo> devices;
-  std::string reason, remedy;
+  std::string reason, remedy;  // empty: at least one device can be used
+  bool no_device = false;      // `reason` is that there is no driver or no GPU, rather than that something is wrong
   std::string driver_version, runtime_version;  // "13.0"
 };
 Survey survey();

@@ -40,9 +40,10 @@ export async function run(args: Arguments, { json }: Context): Promise<number> {
       const rows = Object.entries(backend.details).map(([key, value]) => [`    ${key}`, value]);
       if (backend.precisions.length > 0) rows.unshift(['    precisions', backend.precisions.join(', ')]);
       for (const [i, device] of backend.devices.entries()) {
-        rows.unshift([
+        const capability = device.computeCapability === undefined ? '' : ` (${device.computeCapability})`;
+        rows.splice(i, 0, [
           `    device ${i}`,
-          `${device.name}, ${bytes(device.memoryFree)} of ${bytes(device.memoryTotal)} free`,
+          `${device.name}${capability}, ${bytes(device.memoryFree)} of ${bytes(device.memoryTotal)} free`,
         ]);
       }
       if (rows.length > 0) print(table(rows));

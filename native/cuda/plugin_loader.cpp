@@ -1,0 +1,110 @@
+#include "cuda/plugin_loader.h"
+
+#include <dlfcn.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <filesystem>
+#include <system_error>
+
+#include "core/error.h"
+
+namespace paella::cuda {
+
+namespace {
+
+constexpr const char* rebuild = "In a clone run `npm run build -- --cuda`; otherwise use the backend cpu.";
+
+// The folder of the addon, or of the program that these functions were linked into; empty if unknown.
+std::filesystem::path own_folder() {
+  Dl_info info = {};
+  if (dladdr(reinterpret_cast<const void*>(&own_folder), &info) == 0 || info.dli_fname == nullptr) return {};
+  // A program that was found through PATH is called by its bare name.
+  const std::filesystem::path module =
+      std::strchr(info.dli_fname, '/') != nullptr ? info.dli_fname : "/proc/self/exe";
+  std::error_code error;
+  const auto real = std::filesystem::canonical(module, error);
+  return error ? module.parent_path() : real.parent_path();
+}
+
+OpenedPlugin missing(OpenedPlugin result) {
+  result.reason = "this build does not contain it";
+  result.remedy = rebuild;
+  return result;
+}
+
+OpenedPlugin unfit(OpenedPlugin result, const std::string& reason) {
+  result.reason = reason;
+  result.remedy = rebuild;
+  return result;
+}
+
+}  // namespace
+
+OpenedPlugin open_plugin(const std::string& path) {
+  OpenedPlugin result;
+  result.path = path;
+  std::error_code error;
+  result.found = std::filesystem::exists(path, error);
+  if (!result.found) return missing(result);
+  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) {
+    const char* text = dlerror();
+    return unfit(result, concat("its library cannot be opened: ", text != nullptr ? text : path));
+  }
+  const auto entry = reinterpret_cast<PluginEntry>(dlsym(library, plugin_entry));
+  if (entry == nullptr) return unfit(result, concat(path, " is not a library of paella-native: it lacks ", plugin_entry));
+  const Plugin* found = entry();
+  if (found == nullptr || found->abi == nullptr || std::strcmp(found->abi, plugin_abi) != 0)
+    return unfit(result, concat(path, " belongs to another build: expected ", plugin_abi, ", found ",
+                                found == nullptr || found->abi == nullptr ? "none" : found->abi));
+  result.plugin = found;
+  return result;
+}
+
+const OpenedPlugin& plugin() {
+  static const OpenedPlugin opened = [] {
+    const char* named = std::getenv("PAELLA_CUDA_PLUGIN");
+    if (named == nullptr || *named == '\0') return open_plugin((own_folder() / plugin_file).string());
+    OpenedPlugin result = open_plugin(named);
+    if (!result.found) {
+      result.reason = concat("PAELLA_CUDA_PLUGIN: expected a file, got ", named);
+      result.remedy = concat("Name a ", plugin_file, " of this version, or unset the variable.");
+      result.found = true;  // somebody expects it
+    }
+    return result;
+  }();
+  return opened;
+}
+
+Availability availability(const OpenedPlugin& opened) {
+  Availability result;
+  if (opened.plugin == nullptr) {
+    result.reason = opened.reason;
+    result.remedy = opened.remedy;
+    result.unexpected = opened.found;
+    return result;
+  }
+  try {
+    result.survey = opened.plugin->survey();
+    result.reason = result.survey.reason;
+    result.remedy = result.survey.remedy;
+    // No driver, or a driver that shows no GPU: a machine like any other.
+    result.unexpected = !result.reason.empty() && !result.survey.no_device;
+  } catch (const std::exception& error) {
+    result.reason = error.what();
+    result.remedy = "Run NVIDIA's `nvidia-smi`: if it fails too, the driver has to be repaired or the machine restarted.";
+    result.unexpected = true;
+  }
+  result.available = result.reason.empty();
+  return result;
+}
+
+const Plugin& usable(const OpenedPlugin& opened) {
+  if (opened.plugin == nullptr)
+    throw Error(ErrorCode::backend_unavailable, concat("backend cuda is unavailable: ", opened.reason), opened.remedy);
+  return *opened.plugin;
+}
+
+}  // namespace paella::cuda
