@@ -1,5 +1,5 @@
 // usage: paella_bench products|operations|step [--threads N] [--precision fp32|bf16] [--seconds S] [--rounds N]
-//        paella_bench gpu|generate [--precision bf16|fp16|fp32] [--seconds S] [--model M] [--smoke true]
+//        paella_bench gpu|generate|tune [--precision bf16|fp16|fp32] [--seconds S] [--model M] [--smoke true]
 //
 // The second kind runs on a GPU, through the plug-in beside this program; --smoke true runs tiny shapes on the CPU, to
 // see that the program itself works, and its times mean nothing.
@@ -60,12 +60,13 @@ static int usage() {
   std::fprintf(stderr,
                "usage: paella_bench products|operations|step [--threads N] [--precision fp32|bf16] [--seconds S] "
                "[--rounds N]\n"
-               "       paella_bench gpu|generate [--precision bf16|fp16|fp32] [--seconds S] [--model M] [--smoke true]\n");
+               "       paella_bench gpu|generate|tune [--precision bf16|fp16|fp32] [--seconds S] [--model M] [--smoke true]\n");
   return 2;
 }
 
 static int on_gpu(const std::string& mode, const Settings& settings) {
   try {
+    if (mode == "tune") return tune(settings), 0;
     const auto backend = settings.smoke ? cuda::make_backend({.precision = settings.precision}) : gpu_backend(settings);
     (mode == "gpu" ? gpu : generate)(settings, *backend);
     return 0;
@@ -96,7 +97,7 @@ int main(int count, char** arguments) {
     else
       return usage();
   }
-  if (mode == "gpu" || mode == "generate") return on_gpu(mode, settings);
+  if (mode == "gpu" || mode == "generate" || mode == "tune") return on_gpu(mode, settings);
   const auto run = mode == "products" ? products : mode == "operations" ? operations : mode == "step" ? step : nullptr;
   if (run == nullptr) return usage();
   const cpu::Description machine = cpu::describe();

@@ -319,6 +319,41 @@ std::unique_ptr<Backend> gpu_backend(const Settings& settings) {
   return cuda::usable(cuda::plugin()).make_backend({.precision = settings.precision});
 }
 
+void tune(const Settings& settings) {
+  const DType operand = settings.precision == "fp16" ? DType::f16 : DType::bf16;
+  const auto times = [&](std::int64_t m, std::int64_t n, std::int64_t k, bool accumulate) {
+    return settings.smoke ? cuda::time_product(std::shared_ptr<cuda::Runtime>(cuda::make_runtime(0)), operand, m, n, k,
+                                               accumulate)
+                          : cuda::usable(cuda::plugin()).time_product(operand, m, n, k, accumulate);
+  };
+  const cuda::Survey machine = settings.smoke ? cuda::survey() : cuda::usable(cuda::plugin()).survey();
+  if (machine.devices.empty()) throw Error(ErrorCode::backend_unavailable, machine.reason, machine.remedy);
+  const cuda::DeviceInfo& device = machine.devices.front();
+  // Of the denoiser, the VQGAN's decoder and ByT5-XL: columns, inner, whether added to a residual; and the rows that one
+  // to 32 images give.
+  struct Shape {
+    std::int64_t columns, inner;
+    bool accumulate;
+  };
+  std::vector<Shape> shapes = {{5120, 1280, false}, {1280, 5120, true},  {3840, 1280, false}, {1280, 1280, true},
+                               {2560, 640, false},  {640, 2560, true},   {1280, 2560, false}, {2560, 1280, false},
+                               {1024, 640, false},  {1536, 384, false},  {384, 1536, true},   {768, 192, false},
+                               {192, 768, true},    {6144, 2560, false}, {13440, 2560, false}, {2560, 6720, true},
+                               {2560, 2048, true}};
+  std::vector<std::int64_t> rows = {64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384};
+  if (settings.smoke) shapes = {{96, 128, true}}, rows = {40};
+  for (const Shape& shape : shapes)
+    for (const std::int64_t m : rows)
+      for (const cuda::WayTiming& timing : times(m, shape.columns, shape.inner, shape.accumulate))
+        std::printf("{\"bench\":\"tune\",\"device\":\"%s\",\"sm\":%d,\"precision\":\"%s\",\"rows\":%lld,"
+                    "\"columns\":%lld,\"inner\":%lld,\"tile\":%d,\"tile_rows\":%d,\"tile_columns\":%d,"
+                    "\"splits\":%d,\"us\":%.3f}\n",
+                    device.name.c_str(), device.major * 10 + device.minor, operand == DType::bf16 ? "bf16" : "fp16",
+                    static_cast<long long>(m), static_cast<long long>(shape.columns),
+                    static_cast<long long>(shape.inner), timing.way.tile, timing.tile.rows, timing.tile.columns,
+                    timing.way.splits, timing.seconds * 1e6);
+}
+
 void gpu(const Settings& settings, Backend& backend) { KernelBench(settings, backend).run(); }
 
 void generate(const Settings& settings, Backend& backend) {
