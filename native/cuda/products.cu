@@ -10,6 +10,9 @@
 #include "cuda/kernels/products.cuh"
 #include "cuda/launch.cuh"
 #include "cuda/product_table.h"
+#if defined(PAELLA_WGMMA)
+#include "cuda/products_sm90.h"
+#endif
 
 namespace paella::cuda {
 
@@ -63,6 +66,7 @@ void launch_tile(Runtime& runtime, const ProductArguments<T>& arguments, int til
     if constexpr (has_tile(way, index)) {
       if (tile == index) {
         using Shape = TileOf<index>;
+        static_assert(Shape::shared_bytes <= 99 * 1024, "what every GPU has");
         const std::int64_t blocks = ceil_div(arguments.rows, Shape::rows) * ceil_div(arguments.columns, Shape::columns);
         return launch(runtime, product_kernel<T, Shape, way>, grid(blocks, parts), Shape::threads, Shape::shared_bytes,
                       arguments);
@@ -101,6 +105,11 @@ void run_tiles(const Context& context, const Product& product, ProductWay way, s
     arguments.finish.output = Output::partial;
     arguments.finish.out = context.workspace.data();
   }
+#if defined(PAELLA_WGMMA)
+  if (wgmma_wanted(context.runtime->device())) {
+    launch_wgmma(*context.runtime, arguments, parts);
+  } else
+#endif
   if (product.factors != nullptr)
     launch_tile<Way::scaled>(*context.runtime, arguments, way.tile, parts);
   else
@@ -128,7 +137,7 @@ void run_split(const Context& context, const Product& product) {
     const Sizes size = sizes_of(some);
     const std::int64_t count = some.rows * inner;
     auto* high = static_cast<bf16*>(context.workspace.data());
-    launch(*context.runtime, split_kernel, grid(ceil_div(count, 8 * 256)), 256, 0, static_cast<const float*>(some.x),
+    launch(*context.runtime, split_kernel<bf16>, grid(ceil_div(count, 8 * 256)), 256, 0, static_cast<const float*>(some.x),
            count, high, high + count);
     const ProductArguments<bf16> arguments{high,
                                            static_cast<const bf16*>(weight.high),
@@ -161,7 +170,6 @@ void run_plain(const Context& context, const Product& product) {
                                     size.columns,
                                     size.inner,
                                     static_cast<int>(product.pixels),
-                                    0,
                                     finish_of(product)};
   launch(*context.runtime, plain_product_kernel<T, Out>, grid(ceil_div(size.rows, 64), ceil_div(size.columns, 64)), 256,
          0, arguments);

@@ -46,7 +46,6 @@ struct Tile {
   static constexpr int out_stride = Columns + 8;
   static constexpr int ring_bytes = Stages * stage * 2, out_bytes = Rows * out_stride * 4;
   static constexpr int shared_bytes = ring_bytes > out_bytes ? ring_bytes : out_bytes;
-  static_assert(shared_bytes <= 99 * 1024);
   // What registers allow: sums take a quarter to a half of them.
   static constexpr int sums_a_thread = Rows * Columns / threads;
   static constexpr int blocks = threads == 128 ? (sums_a_thread > 64 ? 2 : 3) : (sums_a_thread > 64 ? 1 : 2);
@@ -255,6 +254,8 @@ PAELLA_DEVICE void finish_tile(const Finish& finish, float* tile, int first_row,
   }
 }
 
+namespace {
+
 template <typename T, typename Shape, Way way>
 __global__ void __launch_bounds__(Shape::threads, Shape::blocks)
     product_kernel(const ProductArguments<T> a) {
@@ -352,16 +353,19 @@ __global__ void __launch_bounds__(256)
 }
 
 // x = high + low, to 16 bits.
-__global__ void __launch_bounds__(256) split_kernel(const float* x, std::int64_t count, bf16* high, bf16* low) {
+template <typename T>
+__global__ void __launch_bounds__(256) split_kernel(const float* x, std::int64_t count, T* high, T* low) {
   wait_for_previous();
   const std::int64_t at = (static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * 8;
   if (at >= count) return;
   float v[8], rest[8];
   load_floats<8>(x + at, v);
 #pragma unroll
-  for (int i = 0; i < 8; ++i) rest[i] = v[i] - to_float(from_float<bf16>(v[i]));
+  for (int i = 0; i < 8; ++i) rest[i] = v[i] - to_float(from_float<T>(v[i]));
   store_floats<8>(high + at, v);
   store_floats<8>(low + at, rest);
 }
+
+}  // namespace
 
 }  // namespace paella::cuda
