@@ -20,9 +20,9 @@ namespace {
 
 constexpr int tile_count = static_cast<int>(std::size(product_tile_list));
 template <int index>
-using TileOf = Tile<product_tile_list[index].rows, product_tile_list[index].columns, product_tile_list[index].step,
-                    product_tile_list[index].stages, product_tile_list[index].warps_down,
-                    product_tile_list[index].warps_across>;
+using TileOf =
+    Tile<product_tile_list[index].rows, product_tile_list[index].columns, product_tile_list[index].step,
+         product_tile_list[index].stages, product_tile_list[index].warps_down, product_tile_list[index].warps_across>;
 
 // Products of matrices that are split in two, which are few: the tiles for many and for few rows.
 constexpr int large_parts_tile = 1, small_parts_tile = 5;
@@ -43,7 +43,7 @@ Sizes sizes_of(const Product& product) {
 }
 
 Finish finish_of(const Product& product) {
-  const Output output = product.accumulate                 ? Output::add
+  const Output output = product.accumulate               ? Output::add
                         : product.out_type == DType::f32 ? Output::f32
                                                          : Output::operand;
   return {product.bias, product.scale, product.shift, product.out, product.sums, product.activation, output};
@@ -110,7 +110,7 @@ void run_tiles(const Context& context, const Product& product, ProductWay way, s
     launch_wgmma(*context.runtime, arguments, parts);
   } else
 #endif
-  if (product.factors != nullptr)
+      if (product.factors != nullptr)
     launch_tile<Way::scaled>(*context.runtime, arguments, way.tile, parts);
   else
     launch_tile<Way::plain>(*context.runtime, arguments, way.tile, parts);
@@ -137,8 +137,8 @@ void run_split(const Context& context, const Product& product) {
     const Sizes size = sizes_of(some);
     const std::int64_t count = some.rows * inner;
     auto* high = static_cast<bf16*>(context.workspace.data());
-    launch(*context.runtime, split_kernel<bf16>, grid(ceil_div(count, 8 * 256)), 256, 0, static_cast<const float*>(some.x),
-           count, high, high + count);
+    launch(*context.runtime, split_kernel<bf16>, grid(ceil_div(count, 8 * 256)), 256, 0,
+           static_cast<const float*>(some.x), count, high, high + count);
     const ProductArguments<bf16> arguments{high,
                                            static_cast<const bf16*>(weight.high),
                                            high + count,
@@ -201,8 +201,8 @@ void run_product(const Context& context, const Product& product, ProductWay way)
   expect(way.splits == 1 || product.sums == nullptr, "product: no sums of squares when K is split");
   std::int64_t most = product.rows;
   if (way.splits > 1)
-    most = std::min<std::int64_t>(most, static_cast<std::int64_t>(context.workspace_bytes()) /
-                                            (4 * way.splits * product.weight->shape[0]));
+    most = std::min<std::int64_t>(
+        most, static_cast<std::int64_t>(context.workspace_bytes()) / (4 * way.splits * product.weight->shape[0]));
   expect(most > 0, "product: ", product.weight->shape[0], " columns are too many");
   for (std::int64_t first = 0; first < product.rows; first += most) {
     const Product some = rows_of(product, first, std::min(most, product.rows - first));

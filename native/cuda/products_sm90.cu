@@ -105,8 +105,8 @@ template <typename T, int columns>
 void launch_tile(Runtime& runtime, const ProductArguments<T>& a, int parts) {
   using Shape = WideTile<columns>;
   const std::int64_t blocks = ceil_div(a.rows, Shape::rows) * ceil_div(a.columns, Shape::columns);
-  const auto kernel = a.factors != nullptr ? wgmma_product_kernel<T, Shape, Way::scaled>
-                                           : wgmma_product_kernel<T, Shape, Way::plain>;
+  const auto kernel =
+      a.factors != nullptr ? wgmma_product_kernel<T, Shape, Way::scaled> : wgmma_product_kernel<T, Shape, Way::plain>;
   launch(runtime, kernel, grid(blocks, parts), Shape::threads, Shape::shared_bytes + alignment, a);
 }
 

@@ -1,9 +1,9 @@
 // Tensor-core products of 16-bit operands: out [M, N] = finish(x [M, K] · wᵀ), w [N, K].
 //
 // A block computes one tile of the result, or a part of its K. Tiles of x and w come through a ring of stages in shared
-// memory (cp.async, 16 bytes a thread), rows of `step` elements whose 16-byte pieces are swizzled so that ldmatrix meets
-// no bank twice. Sums stay in registers, in ascending steps of 16 along K whatever the tile's shape. At the end they go
-// through shared memory, so that results, residuals and biases are accessed 16 bytes at a time.
+// memory (cp.async, 16 bytes a thread), rows of `step` elements whose 16-byte pieces are swizzled so that ldmatrix
+// meets no bank twice. Sums stay in registers, in ascending steps of 16 along K whatever the tile's shape. At the end
+// they go through shared memory, so that results, residuals and biases are accessed 16 bytes at a time.
 #pragma once
 
 #include "cuda/kernels/finish.cuh"
@@ -36,7 +36,7 @@ struct Tile {
   static constexpr int warps_down = WarpsDown, warps_across = WarpsAcross, threads = 32 * WarpsDown * WarpsAcross;
   static constexpr int warp_rows = Rows / WarpsDown, warp_columns = Columns / WarpsAcross;
   static_assert(warp_rows % 16 == 0 && warp_columns % 16 == 0 && Rows % sum_run == 0 && 64 % Step == 0);
-  static constexpr int pieces = Step / 8;           // 16-byte pieces of a row
+  static constexpr int pieces = Step / 8;               // 16-byte pieces of a row
   static constexpr int rows_a_pass = threads / pieces;  // rows that all threads copy at once
   static constexpr int x_passes = Rows / rows_a_pass;
   static constexpr int w_passes = (Columns + rows_a_pass - 1) / rows_a_pass;
@@ -257,8 +257,7 @@ PAELLA_DEVICE void finish_tile(const Finish& finish, float* tile, int first_row,
 namespace {
 
 template <typename T, typename Shape, Way way>
-__global__ void __launch_bounds__(Shape::threads, Shape::blocks)
-    product_kernel(const ProductArguments<T> a) {
+__global__ void __launch_bounds__(Shape::threads, Shape::blocks) product_kernel(const ProductArguments<T> a) {
   T* ring = reinterpret_cast<T*>(shared_memory());
   const int down = (a.rows + Shape::rows - 1) / Shape::rows, across = (a.columns + Shape::columns - 1) / Shape::columns;
   const TileAt tile = tile_at(static_cast<int>(blockIdx.x), down, across);

@@ -6,8 +6,8 @@
 
 namespace paella::cuda {
 
-// Rows of 128 bytes whose 16-byte pieces are exchanged by row % 8 (the swizzle of 128 bytes), groups of 8 rows one after
-// another; `tile` begins at a multiple of 1024 bytes. 16 elements further along K: 32 bytes, that is 2 more.
+// Rows of 128 bytes whose 16-byte pieces are exchanged by row % 8 (the swizzle of 128 bytes), groups of 8 rows one
+// after another; `tile` begins at a multiple of 1024 bytes. 16 elements further along K: 32 bytes, that is 2 more.
 PAELLA_DEVICE std::uint64_t wgmma_descriptor(const void* tile) {
   constexpr std::uint64_t swizzle_128 = std::uint64_t{1} << 62, groups = std::uint64_t{1024 >> 4} << 32;
   return swizzle_128 | groups | std::uint64_t{1} << 16 | (shared_address(tile) & 0x3ffff) >> 4;
