@@ -55,7 +55,7 @@ void CudaOps::res_block_tail(const Tensor& residual, const Tensor& operand, cons
   context_.check_interrupt();
   run_product(context_, expand);
   if (expand.sums == nullptr) sum_squares(runtime(), hidden, images, pixels, sums);
-  launch(runtime(), grn_factors_kernel, grid(images), factor_threads, 0, sums.as<const float>(),
+  launch(runtime(), grn_factors_kernel<factor_threads>, grid(images), factor_threads, 0, sums.as<const float>(),
          static_cast<int>(runs), static_cast<int>(hidden_channels), cuda(*weights.gamma).as<float>(),
          factors.as<float>());
 

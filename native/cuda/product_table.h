@@ -19,7 +19,7 @@ struct ProductEntry {
   int tile, splits;
 };
 
-// Tiles, by index: columns of product_table and answer of product_tiles().
+// The tiles that product_table numbers. Equal shapes with more warps suit GPUs where one block fills shared memory.
 inline constexpr ProductTile product_tile_list[] = {
     {128, 128, 32, 4, 2, 4},  // 0
     {128, 128, 32, 4, 2, 2},  // 1
@@ -31,6 +31,7 @@ inline constexpr ProductTile product_tile_list[] = {
 
 // Predicted by predicted_clocks() for the shapes of the v3 denoiser (108 and 132 multiprocessors; parts for the rows of
 // one guided image at 64×64 tokens), not measured. To be replaced by a tuner's figures.
+// clang-format off
 inline constexpr ProductEntry product_table[] = {
     {80, 5120, 1280, 128, 3, 1},
     {80, 5120, 1280, 1024, 1, 1},
@@ -100,6 +101,7 @@ inline constexpr ProductEntry product_table[] = {
     {90, 1024, 640, 8192, 1, 1},
     {90, 1024, 640, 0, 2, 1},
 };
+// clang-format on
 
 // Clocks that a product takes by arithmetic: the busiest multiprocessor's tiles, each bound by the tensor cores (1,024
 // multiply-adds a clock) or by L2 (28 bytes a clock and multiprocessor); then the sum of the parts, bound by L2, and a
@@ -148,8 +150,7 @@ constexpr int predicted_splits(std::int64_t columns, std::int64_t inner, int mul
   return best;
 }
 
-constexpr ProductWay way_for(int sm, int multiprocessors, std::int64_t rows, std::int64_t columns,
-                             std::int64_t inner) {
+constexpr ProductWay way_for(int sm, int multiprocessors, std::int64_t rows, std::int64_t columns, std::int64_t inner) {
   for (const ProductEntry& entry : product_table)
     if (entry.sm == sm && entry.columns == columns && entry.inner == inner &&
         (entry.max_rows == 0 || rows <= entry.max_rows))
@@ -161,7 +162,8 @@ constexpr ProductWay way_for(int sm, int multiprocessors, std::int64_t rows, std
 constexpr bool table_is_sound() {
   for (std::size_t i = 0; i < std::size(product_table); ++i) {
     const ProductEntry& entry = product_table[i];
-    if (entry.tile < 0 || entry.tile >= static_cast<int>(std::size(product_tile_list)) || entry.splits < 1) return false;
+    if (entry.tile < 0 || entry.tile >= static_cast<int>(std::size(product_tile_list)) || entry.splits < 1)
+      return false;
     const bool last = i + 1 == std::size(product_table) || product_table[i + 1].sm != entry.sm ||
                       product_table[i + 1].columns != entry.columns || product_table[i + 1].inner != entry.inner;
     if (last != (entry.max_rows == 0)) return false;

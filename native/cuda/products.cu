@@ -10,6 +10,9 @@
 #include "cuda/kernels/products.cuh"
 #include "cuda/launch.cuh"
 #include "cuda/product_table.h"
+#if defined(PAELLA_WGMMA)
+#include "cuda/products_sm90.h"
+#endif
 
 namespace paella::cuda {
 
@@ -17,9 +20,9 @@ namespace {
 
 constexpr int tile_count = static_cast<int>(std::size(product_tile_list));
 template <int index>
-using TileOf = Tile<product_tile_list[index].rows, product_tile_list[index].columns, product_tile_list[index].step,
-                    product_tile_list[index].stages, product_tile_list[index].warps_down,
-                    product_tile_list[index].warps_across>;
+using TileOf =
+    Tile<product_tile_list[index].rows, product_tile_list[index].columns, product_tile_list[index].step,
+         product_tile_list[index].stages, product_tile_list[index].warps_down, product_tile_list[index].warps_across>;
 
 // Products of matrices that are split in two, which are few: the tiles for many and for few rows.
 constexpr int large_parts_tile = 1, small_parts_tile = 5;
@@ -40,7 +43,7 @@ Sizes sizes_of(const Product& product) {
 }
 
 Finish finish_of(const Product& product) {
-  const Output output = product.accumulate                 ? Output::add
+  const Output output = product.accumulate               ? Output::add
                         : product.out_type == DType::f32 ? Output::f32
                                                          : Output::operand;
   return {product.bias, product.scale, product.shift, product.out, product.sums, product.activation, output};
@@ -63,6 +66,7 @@ void launch_tile(Runtime& runtime, const ProductArguments<T>& arguments, int til
     if constexpr (has_tile(way, index)) {
       if (tile == index) {
         using Shape = TileOf<index>;
+        static_assert(Shape::shared_bytes <= 99 * 1024, "what every GPU has");
         const std::int64_t blocks = ceil_div(arguments.rows, Shape::rows) * ceil_div(arguments.columns, Shape::columns);
         return launch(runtime, product_kernel<T, Shape, way>, grid(blocks, parts), Shape::threads, Shape::shared_bytes,
                       arguments);
@@ -101,7 +105,12 @@ void run_tiles(const Context& context, const Product& product, ProductWay way, s
     arguments.finish.output = Output::partial;
     arguments.finish.out = context.workspace.data();
   }
-  if (product.factors != nullptr)
+#if defined(PAELLA_WGMMA)
+  if (wgmma_wanted(context.runtime->device())) {
+    launch_wgmma(*context.runtime, arguments, parts);
+  } else
+#endif
+      if (product.factors != nullptr)
     launch_tile<Way::scaled>(*context.runtime, arguments, way.tile, parts);
   else
     launch_tile<Way::plain>(*context.runtime, arguments, way.tile, parts);
@@ -128,8 +137,8 @@ void run_split(const Context& context, const Product& product) {
     const Sizes size = sizes_of(some);
     const std::int64_t count = some.rows * inner;
     auto* high = static_cast<bf16*>(context.workspace.data());
-    launch(*context.runtime, split_kernel, grid(ceil_div(count, 8 * 256)), 256, 0, static_cast<const float*>(some.x),
-           count, high, high + count);
+    launch(*context.runtime, split_kernel<bf16>, grid(ceil_div(count, 8 * 256)), 256, 0,
+           static_cast<const float*>(some.x), count, high, high + count);
     const ProductArguments<bf16> arguments{high,
                                            static_cast<const bf16*>(weight.high),
                                            high + count,
@@ -161,7 +170,6 @@ void run_plain(const Context& context, const Product& product) {
                                     size.columns,
                                     size.inner,
                                     static_cast<int>(product.pixels),
-                                    0,
                                     finish_of(product)};
   launch(*context.runtime, plain_product_kernel<T, Out>, grid(ceil_div(size.rows, 64), ceil_div(size.columns, 64)), 256,
          0, arguments);
@@ -193,8 +201,8 @@ void run_product(const Context& context, const Product& product, ProductWay way)
   expect(way.splits == 1 || product.sums == nullptr, "product: no sums of squares when K is split");
   std::int64_t most = product.rows;
   if (way.splits > 1)
-    most = std::min<std::int64_t>(most, static_cast<std::int64_t>(context.workspace_bytes()) /
-                                            (4 * way.splits * product.weight->shape[0]));
+    most = std::min<std::int64_t>(
+        most, static_cast<std::int64_t>(context.workspace_bytes()) / (4 * way.splits * product.weight->shape[0]));
   expect(most > 0, "product: ", product.weight->shape[0], " columns are too many");
   for (std::int64_t first = 0; first < product.rows; first += most) {
     const Product some = rows_of(product, first, std::min(most, product.rows - first));

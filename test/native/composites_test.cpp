@@ -77,8 +77,8 @@ TEST("composites: fused and plain agree") {
   for (const Variant& variant : variants())
     for (const Composite composite : composites) {
       double worst = 0;
-      for (const Shape& shape : {Shape{1, 1, 1, 2}, Shape{2, 3, 5, 18}, Shape{1, 16, 65, 32}, Shape{5, 8, 4, 64},
-                                Shape{3, 8, 16, 24}}) {
+      for (const Shape& shape :
+           {Shape{1, 1, 1, 2}, Shape{2, 3, 5, 18}, Shape{1, 16, 65, 32}, Shape{5, 8, 4, 64}, Shape{3, 8, 16, 24}}) {
         Random random(15);
         const Block block(shape[3]);
         const auto x = random.normal(shape.elements()), y = random.normal(shape.elements());

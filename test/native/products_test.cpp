@@ -172,8 +172,8 @@ TEST("products: every tile of the GPU's kernel gives the same bits, and so do pi
   const auto backend = make({.backend = "cuda", .precision = "bf16"});
   for (const auto& size : {Case{130, 168, 72}, Case{65, 30, 328}, Case{3, 8, 8}}) {
     Random random(5);
-    const auto weight = constant(*backend, random.normal(size.columns * size.inner), {size.columns, size.inner},
-                                 Layout::matrix);
+    const auto weight =
+        constant(*backend, random.normal(size.columns * size.inner), {size.columns, size.inner}, Layout::matrix);
     const auto bias = constant(*backend, random.normal(size.columns), {size.columns}, Layout::vector);
     const std::int64_t pixels = 50;  // images that begin inside tiles
     const auto factors = random.normal((size.rows / pixels + 1) * size.inner);
@@ -187,29 +187,28 @@ TEST("products: every tile of the GPU's kernel gives the same bits, and so do pi
             cuda::Context context;
             context.runtime = cuda::make_runtime(0);
             context.account = std::make_shared<cuda::Account>();
-            context.workspace =
-                cuda::Memory(context.runtime, context.account,
-                             static_cast<std::size_t>(4 * splits * size.columns * most), cuda::Memory::Use::activations,
-                             "test");
-            const auto found = compute(
-                *backend,
-                {input_f32({size.rows, size.inner}, x), input_f32({size.rows, size.columns}, residual),
-                 input_f32({size.rows / pixels + 1, size.inner}, factors)},
-                {size.rows, size.columns}, [&](Ops& ops, auto in) {
-                  cuda::Product product;
-                  const Tensor operand = as_operand(ops, in[0]);
-                  product.x = operand.data;
-                  product.x_type = operand.dtype;
-                  product.rows = size.rows;
-                  product.weight = weight.get();
-                  product.bias = cuda::cuda(*bias).as<float>();
-                  product.accumulate = true;
-                  product.out = in[1].data;
-                  if (scaled) product.factors = in[2].template as<float>();
-                  product.pixels = pixels;
-                  if (!ops.measuring()) run_product(context, product, {tile, splits});
-                  return in[1];
-                });
+            context.workspace = cuda::Memory(context.runtime, context.account,
+                                             static_cast<std::size_t>(4 * splits * size.columns * most),
+                                             cuda::Memory::Use::activations, "test");
+            const auto found =
+                compute(*backend,
+                        {input_f32({size.rows, size.inner}, x), input_f32({size.rows, size.columns}, residual),
+                         input_f32({size.rows / pixels + 1, size.inner}, factors)},
+                        {size.rows, size.columns}, [&](Ops& ops, auto in) {
+                          cuda::Product product;
+                          const Tensor operand = as_operand(ops, in[0]);
+                          product.x = operand.data;
+                          product.x_type = operand.dtype;
+                          product.rows = size.rows;
+                          product.weight = weight.get();
+                          product.bias = cuda::cuda(*bias).as<float>();
+                          product.accumulate = true;
+                          product.out = in[1].data;
+                          if (scaled) product.factors = in[2].template as<float>();
+                          product.pixels = pixels;
+                          if (!ops.measuring()) run_product(context, product, {tile, splits});
+                          return in[1];
+                        });
             if (first.empty()) first = found;
             check(same_bits(found, first), __FILE__, __LINE__,
                   concat("tile ", tile, " differs: ", splits, " splits, ", most, " rows at once, [", size.columns, ", ",

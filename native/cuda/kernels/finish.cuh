@@ -1,5 +1,6 @@
-// What follows a matrix product: bias, activation, residual, modulation, in this order, on a few neighbouring columns of
-// one row. Multiplications and additions that might be contracted are written as fmaf, so that all kernels round alike.
+// What follows a matrix product: bias, activation, residual, modulation, in this order, on a few neighbouring columns
+// of one row. Multiplications and additions that might be contracted are written as fmaf, so that all kernels round
+// alike.
 #pragma once
 
 #include "core/ops.h"
@@ -81,7 +82,7 @@ class Finisher {
 #pragma unroll
     for (int i = 0; i < W; ++i) bias_[i] = 0.0f;
     if (finish.bias != nullptr) read_columns<W>(finish.bias + column, count_, whole_, bias_);
-    // A modulation may begin anywhere in a table: element by element.
+      // A modulation may begin anywhere in a table: element by element.
 #pragma unroll
     for (int i = 0; i < W; ++i) {
       const bool exists = finish.scale != nullptr && i < count_;

@@ -6,6 +6,8 @@
 
 namespace paella::cuda {
 
+namespace {
+
 // h [images, pixels, C] → sums [images, runs, C]. Blocks: (columns, runs, images); a thread takes W neighbours. The
 // order is that of the product kernel, which makes the same sums where it can.
 template <typename T, int W>
@@ -28,14 +30,15 @@ __global__ void __launch_bounds__(128) grn_sums_kernel(const T* h, int pixels, i
 }
 
 // factors [images, C] = 1 + γ·G/(mean G + 1e-6), G the root of an image's sums. One block per image.
-__global__ void __launch_bounds__(1024)
+template <int threads>
+__global__ void __launch_bounds__(threads)
     grn_factors_kernel(const float* sums, int runs, int channels, const float* gamma, float* factors) {
   __shared__ float scratch[32];
   wait_for_previous();
   sums += static_cast<std::int64_t>(blockIdx.x) * runs * channels;
   factors += static_cast<std::int64_t>(blockIdx.x) * channels;
   float total = 0;
-  for (int c = static_cast<int>(threadIdx.x); c < channels; c += static_cast<int>(blockDim.x)) {
+  for (int c = static_cast<int>(threadIdx.x); c < channels; c += threads) {
     float sum = 0;
 #pragma unroll 8
     for (int run = 0; run < runs; ++run) sum += sums[static_cast<std::int64_t>(run) * channels + c];
@@ -45,8 +48,10 @@ __global__ void __launch_bounds__(1024)
   }
   total = block_sum(total, scratch);
   const float scale = 1.0f / (total / static_cast<float>(channels) + 1e-6f);
-  for (int c = static_cast<int>(threadIdx.x); c < channels; c += static_cast<int>(blockDim.x))
+  for (int c = static_cast<int>(threadIdx.x); c < channels; c += threads)
     factors[c] = fmaf(gamma[c], factors[c] * scale, 1.0f);
 }
+
+}  // namespace
 
 }  // namespace paella::cuda

@@ -12,9 +12,11 @@ struct PlainArguments {
   const T* w;
   const float* factors;  // [images, K] or null
   int rows, columns, inner;
-  int pixels, pixel_offset;  // row r belongs to image (pixel_offset + r) / pixels
+  int pixels;  // rows of one image
   Finish finish;
 };
+
+namespace {
 
 // 64×64 results a block of 256 threads, 4×4 a thread, 16 of K at a time; the next 16 are read meanwhile.
 template <typename T, typename Out>
@@ -27,8 +29,9 @@ __global__ void __launch_bounds__(256) plain_product_kernel(const PlainArguments
   const int line = thread / 4, k_in = thread % 4 * 4;  // 4 neighbours in K that this thread copies
   const int x_row = first_row + line, w_row = first_column + line;
   const bool whole = a.inner % 4 == 0;  // aligned for accesses of four
-  const float* factors =
-      a.factors == nullptr || x_row >= a.rows ? nullptr : a.factors + std::int64_t{(a.pixel_offset + x_row) / a.pixels} * a.inner;
+  const float* factors = nullptr;
+  if (a.factors != nullptr && x_row < a.rows)
+    factors = a.factors + static_cast<std::int64_t>(x_row / a.pixels) * a.inner;
 
   const auto read = [&](const T* from, int row, int limit, int k, float(&to)[4]) {
     const int count = row < limit ? a.inner - k : 0;
@@ -83,5 +86,7 @@ __global__ void __launch_bounds__(256) plain_product_kernel(const PlainArguments
     finisher.finish(row, sums[r], residual);
   }
 }
+
+}  // namespace
 
 }  // namespace paella::cuda

@@ -1,9 +1,9 @@
 // Tensor-core products of 16-bit operands: out [M, N] = finish(x [M, K] · wᵀ), w [N, K].
 //
 // A block computes one tile of the result, or a part of its K. Tiles of x and w come through a ring of stages in shared
-// memory (cp.async, 16 bytes a thread), rows of `step` elements whose 16-byte pieces are swizzled so that ldmatrix meets
-// no bank twice. Sums stay in registers, in ascending steps of 16 along K whatever the tile's shape. At the end they go
-// through shared memory, so that results, residuals and biases are accessed 16 bytes at a time.
+// memory (cp.async, 16 bytes a thread), rows of `step` elements whose 16-byte pieces are swizzled so that ldmatrix
+// meets no bank twice. Sums stay in registers, in ascending steps of 16 along K whatever the tile's shape. At the end
+// they go through shared memory, so that results, residuals and biases are accessed 16 bytes at a time.
 #pragma once
 
 #include "cuda/kernels/finish.cuh"
@@ -36,7 +36,7 @@ struct Tile {
   static constexpr int warps_down = WarpsDown, warps_across = WarpsAcross, threads = 32 * WarpsDown * WarpsAcross;
   static constexpr int warp_rows = Rows / WarpsDown, warp_columns = Columns / WarpsAcross;
   static_assert(warp_rows % 16 == 0 && warp_columns % 16 == 0 && Rows % sum_run == 0 && 64 % Step == 0);
-  static constexpr int pieces = Step / 8;           // 16-byte pieces of a row
+  static constexpr int pieces = Step / 8;               // 16-byte pieces of a row
   static constexpr int rows_a_pass = threads / pieces;  // rows that all threads copy at once
   static constexpr int x_passes = Rows / rows_a_pass;
   static constexpr int w_passes = (Columns + rows_a_pass - 1) / rows_a_pass;
@@ -46,7 +46,6 @@ struct Tile {
   static constexpr int out_stride = Columns + 8;
   static constexpr int ring_bytes = Stages * stage * 2, out_bytes = Rows * out_stride * 4;
   static constexpr int shared_bytes = ring_bytes > out_bytes ? ring_bytes : out_bytes;
-  static_assert(shared_bytes <= 99 * 1024);
   // What registers allow: sums take a quarter to a half of them.
   static constexpr int sums_a_thread = Rows * Columns / threads;
   static constexpr int blocks = threads == 128 ? (sums_a_thread > 64 ? 2 : 3) : (sums_a_thread > 64 ? 1 : 2);
@@ -255,9 +254,10 @@ PAELLA_DEVICE void finish_tile(const Finish& finish, float* tile, int first_row,
   }
 }
 
+namespace {
+
 template <typename T, typename Shape, Way way>
-__global__ void __launch_bounds__(Shape::threads, Shape::blocks)
-    product_kernel(const ProductArguments<T> a) {
+__global__ void __launch_bounds__(Shape::threads, Shape::blocks) product_kernel(const ProductArguments<T> a) {
   T* ring = reinterpret_cast<T*>(shared_memory());
   const int down = (a.rows + Shape::rows - 1) / Shape::rows, across = (a.columns + Shape::columns - 1) / Shape::columns;
   const TileAt tile = tile_at(static_cast<int>(blockIdx.x), down, across);
@@ -352,16 +352,19 @@ __global__ void __launch_bounds__(256)
 }
 
 // x = high + low, to 16 bits.
-__global__ void __launch_bounds__(256) split_kernel(const float* x, std::int64_t count, bf16* high, bf16* low) {
+template <typename T>
+__global__ void __launch_bounds__(256) split_kernel(const float* x, std::int64_t count, T* high, T* low) {
   wait_for_previous();
   const std::int64_t at = (static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * 8;
   if (at >= count) return;
   float v[8], rest[8];
   load_floats<8>(x + at, v);
 #pragma unroll
-  for (int i = 0; i < 8; ++i) rest[i] = v[i] - to_float(from_float<bf16>(v[i]));
+  for (int i = 0; i < 8; ++i) rest[i] = v[i] - to_float(from_float<T>(v[i]));
   store_floats<8>(high + at, v);
   store_floats<8>(low + at, rest);
 }
+
+}  // namespace
 
 }  // namespace paella::cuda
