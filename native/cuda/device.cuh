@@ -68,6 +68,20 @@ PAELLA_DEVICE std::uint32_t pack2(float low, float high) {
   return static_cast<std::uint32_t>(from_float<T>(low).bits) | static_cast<std::uint32_t>(from_float<T>(high).bits)
                                                                    << 16;
 }
+#if !defined(PAELLA_SIMT)  // one instruction
+template <>
+PAELLA_DEVICE std::uint32_t pack2<bf16>(float low, float high) {
+  std::uint32_t result;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(result) : "f"(high), "f"(low));
+  return result;
+}
+template <>
+PAELLA_DEVICE std::uint32_t pack2<f16>(float low, float high) {
+  std::uint32_t result;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(result) : "f"(high), "f"(low));
+  return result;
+}
+#endif
 
 // --- vectors: one access of up to 16 bytes ---
 

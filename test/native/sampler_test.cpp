@@ -476,3 +476,27 @@ TEST("typical filtering and argmax: the same tokens on every backend") {
           }
   }
 }
+
+TEST("typical filtering: more codes than shared memory holds, more rows than the working memory holds") {
+  const std::int64_t codes = 24001, channels = 16, pixels = 125;  // 64 MiB hold the logits and distances of some 230 rows
+  Random random(27);
+  const auto features = random.normal(2 * pixels * channels), head = random.normal(codes * channels, 0.3f);
+  const auto draw = [&](const Variant& variant, std::int64_t images) {
+    Session session(variant);
+    const auto weights = constant(*session.backend, head, {codes, channels}, Layout::matrix_f32);
+    const Tensor tokens = session.tensor(std::vector<std::int32_t>(static_cast<std::size_t>(images * pixels)),
+                                         {images, 1, pixels}, DType::i32);
+    const std::vector<float> last(features.end() - images * pixels * channels, features.end());
+    Numbers numbers({5, 6}, 1, 2, 0.3f);
+    if (images == 1) numbers = Numbers({6}, 1, 2, 0.3f);
+    session.backend->sampler().sample(session.tensor(last, {images, 1, pixels, channels}, DType::f32), weights,
+                                      session.inputs(numbers), SampleMode::multinomial, true, tokens);
+    return session.download(tokens);
+  };
+  const auto expected = draw({}, 2), found = draw({.backend = "cuda", .precision = "fp32"}, 2);
+  std::int64_t different = 0;
+  for (std::size_t i = 0; i < found.size(); ++i) different += found[i] != expected[i];
+  CHECK_BOUND("tokens that differ from the CPU's, whose sums have another order", static_cast<double>(different), 3);
+  const auto alone = draw({.backend = "cuda", .precision = "fp32"}, 1);
+  CHECK(std::equal(alone.begin(), alone.end(), found.end() - pixels));
+}

@@ -17,7 +17,7 @@ PAELLA_DEVICE bool is_finite(float x) { return (bits_of_float(x) & 0x7F800000u) 
 // --- best so far ---
 
 // Which of two wins does not depend on the order in which they meet: any partition of the codes gives the same token.
-struct Best {
+struct alignas(8) Best {
   float score;
   std::int32_t code;  // -1: none yet
   PAELLA_DEVICE void take(float other_score, std::int32_t other_code) {
@@ -153,7 +153,7 @@ PAELLA_DEVICE std::uint64_t fixed_point(float weight) {
   const std::uint32_t bits = bits_of_float(weight), mantissa = (bits & 0x7FFFFFu) | 0x800000u;
   const int shift = static_cast<int>(bits >> 23) - 100;
   if (shift >= 0) return static_cast<std::uint64_t>(mantissa) << shift;
-  return shift > -24 ? mantissa >> -shift : 0u;
+  return shift > -24 ? mantissa >> -shift : 0;
 }
 
 struct Kept {
