@@ -8,7 +8,7 @@ namespace paella::cuda {
 
 namespace {
 
-Survey fake_survey() {
+[[maybe_unused]] Survey fake_survey() {
   Survey result;
   result.driver_version = "12.2";
   result.runtime_version = "13.0";
@@ -23,7 +23,7 @@ Survey fake_survey() {
   return result;
 }
 
-std::unique_ptr<Backend> fake_backend(const Options& options) {
+[[maybe_unused]] std::unique_ptr<Backend> fake_backend(const Options& options) {
   if (options.device == 1) throw std::runtime_error("not one of ours");
   throw Error(ErrorCode::numeric, "out of the plug-in, precision " + options.precision, "a remedy");
 }
@@ -36,9 +36,9 @@ std::unique_ptr<Backend> fake_backend(const Options& options) {
 const paella::cuda::Plugin* paella_cuda_plugin() {
   using namespace paella::cuda;
 #if defined(PAELLA_FAKE_OTHER_ABI)
-  static const Plugin plugin = {"0.0.1 another compiler", nullptr, nullptr, nullptr};
+  static const Plugin plugin = {"0.0.1 another compiler", nullptr, nullptr, nullptr, nullptr};
 #else
-  static const Plugin plugin = {plugin_abi, "90", fake_survey, fake_backend};
+  static const Plugin plugin = {plugin_abi, "90", fake_survey, fake_backend, nullptr};
 #endif
   return &plugin;
 }
