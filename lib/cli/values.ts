@@ -28,6 +28,16 @@ export function pick(
 
 const loadNames = ['model', 'backend', 'device', 'precision', 'threads', 'maxBatch', 'memory'];
 
+/** 'all' as it is; '0,2' → [0, 2]; '1' → [1] */
+function devicesValue(text: unknown): unknown {
+  if (typeof text !== 'string' || text === 'all') return text;
+  return text.split(',').map((part) => (/^\d+$/.test(part) ? Number(part) : part));
+}
+
 export function loadValues(args: Arguments): Record<string, unknown> {
-  return pick(args, loadNames, ['model', 'backend', 'precision', 'memory']);
+  const devices = devicesValue(args.devices);
+  return {
+    ...pick(args, loadNames, ['model', 'backend', 'precision', 'memory']),
+    ...(devices === undefined ? {} : { devices }),
+  };
 }

@@ -71,9 +71,9 @@ export class Paella implements AsyncDisposable {
     const resolved = resolveLoadOptions(options);
     resolved.signal?.throwIfAborted();
     const model = resolveModel(resolved.model);
-    const { backend, warnings } = await chooseBackend(resolved);
+    const { backend, devices, warnings } = await chooseBackend(resolved);
     const { signal, onProgress, logger, ...plain } = resolved satisfies ResolvedLoadOptions;
-    const native = await runJob(() => loadNative().load({ ...plain, model, backend }, onProgress ?? null), signal);
+    const native = await runJob(() => loadNative().load({ ...plain, model, backend, devices }, onProgress ?? null), signal);
     const engine = new Paella(native, logger, []);
     for (const warning of warnings) engine.#warn(warning);
     return engine;

@@ -272,6 +272,15 @@ t.test('load', async (t) => {
       ],
     ],
     device: ['an integer between 0 and 127', [...notANumber, [-1, '-1']]],
+    devices: [
+      "'all' or a list of numbers between 0 and 127",
+      [
+        ['every', '"every"'],
+        [1, '1'],
+        [[], '[]'],
+        [[0, -1], '[0,-1]'],
+      ],
+    ],
     precision: [
       'one of auto, fp32, bf16, fp16, fp8, int8',
       [
@@ -324,6 +333,16 @@ t.test('load', async (t) => {
     'ERR_INVALID_OPTION',
     /^device: expected a number below 1 /,
   );
+  for (const [options, message] of [
+    [{ device: 0, devices: [0] }, /^devices: expected nothing beside device, got \[0\]$/],
+    [{ devices: [0, 0] }, /^devices: expected each device once, got \[0,0\]$/],
+    [{ devices: [0, 3] }, /^device: expected a number below 1 .*, got 3$/],
+  ] as const) {
+    await rejectsWith(t, Paella.load({ model: testModel, backend: 'cpu', ...options }), 'ERR_INVALID_OPTION', message);
+  }
+  const engine = await Paella.load({ model: testModel, backend: 'cpu', devices: 'all' });
+  t.equal((await engine.generate('a')).length, 1);
+  await engine.dispose();
   await rejectsWith(
     t,
     generate('a', { threads: 0 }),
