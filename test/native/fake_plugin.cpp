@@ -32,18 +32,19 @@ std::unique_ptr<Backend> fake_backend(const Options& options) {
 
 }  // namespace paella::cuda
 
-#if !defined(PAELLA_FAKE_WITHOUT_ENTRY)
-const paella::cuda::Plugin* paella_cuda_plugin() {
-  using namespace paella::cuda;
 #if defined(PAELLA_FAKE_OTHER_ABI)
-  static const Plugin plugin = {"0.0.1 another compiler", nullptr, nullptr, nullptr};
+#define PAELLA_FAKE_ABI "0.0.1 another compiler"
 #else
-  static const Plugin plugin = {plugin_abi, "90", fake_survey, fake_backend};
+#define PAELLA_FAKE_ABI paella::cuda::plugin_abi
 #endif
+#if defined(PAELLA_FAKE_WITHOUT_ENTRY)
+#define PAELLA_FAKE_ENTRY another_entry
+#else
+#define PAELLA_FAKE_ENTRY paella_cuda_plugin
+#endif
+
+extern "C" __attribute__((visibility("default"))) const paella::cuda::Plugin* PAELLA_FAKE_ENTRY() {
+  using namespace paella::cuda;
+  static const Plugin plugin = {PAELLA_FAKE_ABI, "90", fake_survey, fake_backend};
   return &plugin;
 }
-#else
-extern "C" __attribute__((visibility("default"))) int paella_used() {
-  return paella::cuda::fake_survey().reason.empty() && !paella::cuda::fake_backend({});
-}
-#endif
