@@ -326,7 +326,7 @@ Napi::Value load_engine(const Napi::CallbackInfo& info) {
   options.max_batch = static_cast<std::size_t>(number_member(request, "maxBatch"));
   options.max_delay_ms = number_member(request, "maxDelayMs");
   options.max_queue = static_cast<std::size_t>(number_member(request, "maxQueue"));
-  options.make_backend = backend_factory(backend);
+  options.make_backends = {backend_factory(backend)};
 
   auto& environment = *env.GetInstanceData<std::shared_ptr<Environment>>();
   std::erase_if(environment->engines, [](const auto& weak) { return weak.expired(); });

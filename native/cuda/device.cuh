@@ -68,6 +68,20 @@ PAELLA_DEVICE std::uint32_t pack2(float low, float high) {
   return static_cast<std::uint32_t>(from_float<T>(low).bits) | static_cast<std::uint32_t>(from_float<T>(high).bits)
                                                                    << 16;
 }
+#if !defined(PAELLA_SIMT)  // one instruction
+template <>
+PAELLA_DEVICE std::uint32_t pack2<bf16>(float low, float high) {
+  std::uint32_t result;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(result) : "f"(high), "f"(low));
+  return result;
+}
+template <>
+PAELLA_DEVICE std::uint32_t pack2<f16>(float low, float high) {
+  std::uint32_t result;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(result) : "f"(high), "f"(low));
+  return result;
+}
+#endif
 
 // --- vectors: one access of up to 16 bytes ---
 
@@ -138,6 +152,17 @@ PAELLA_DEVICE float block_sum(float value, float* scratch) {
   for (int i = 0; i < warps; ++i) sum += scratch[i];  // in order: the same bits for every thread
   return sum;
 }
+
+// 2^x, within a few units in the last place; −∞ gives 0, results below the normal range become 0.
+#if defined(PAELLA_SIMT)
+PAELLA_DEVICE float fast_exp2(float x) { return std::exp2(x); }
+#else
+PAELLA_DEVICE float fast_exp2(float x) {
+  float result;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+  return result;
+}
+#endif
 
 // --- dynamic shared memory, aligned to 128 bytes ---
 

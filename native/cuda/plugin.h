@@ -3,10 +3,12 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "core/backend.h"
 #include "cuda/cuda_backend.h"
 #include "cuda/runtime.h"
+#include "cuda/tuning.h"
 
 namespace paella::cuda {
 
@@ -17,6 +19,9 @@ struct Plugin {
   const char* architectures;  // "80 86 89 90a 120, PTX 90"
   Survey (*survey)();
   std::unique_ptr<Backend> (*make_backend)(const Options& options);
+  // For the tuner, on device 0; see tuning.h.
+  std::vector<WayTiming> (*time_product)(DType operand, std::int64_t rows, std::int64_t columns, std::int64_t inner,
+                                         bool accumulate);
 };
 
 inline constexpr const char* plugin_file = "libpaella_cuda.so";

@@ -1,7 +1,9 @@
-// One engine: one thread that owns a backend, a model and everything native, and a queue of jobs.
+// One engine: a queue of jobs, and a worker for each device: a thread that owns a backend, a model and everything native
+// there. Most engines have one worker.
 //
-// Calls come from any thread; callbacks run on the engine's thread, or on the calling thread where a call says so. A
-// callback must not call back into the engine.
+// Calls come from any thread; callbacks run on a worker's thread, or on the calling thread where a call says so. A
+// callback must not call back into the engine. Callbacks of one job never run at the same time, except on_step and
+// on_preview of a job whose images are spread over several workers.
 #pragma once
 
 #include <atomic>
@@ -12,6 +14,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -73,7 +76,8 @@ struct GenerateRequest {
 struct EngineOptions {
   std::string model;
   MemoryMode memory = MemoryMode::resident;
-  std::function<std::unique_ptr<Backend>()> make_backend;
+  // One for each worker; called on its thread.
+  std::vector<std::function<std::unique_ptr<Backend>()>> make_backends;
   std::size_t max_batch = 8;
   double max_delay_ms = 1;
   std::size_t max_queue = 256;
@@ -85,7 +89,7 @@ struct EngineStats {
   std::map<std::size_t, std::uint64_t> batch_sizes;
   JobTimes times;  // sums
   TransferCounts transfers;
-  MemoryUse memory;
+  MemoryUse memory;  // of all workers
   std::size_t cache_bytes = 0;
 };
 
@@ -104,7 +108,7 @@ class Engine {
     std::function<void(const Error&)> on_error;
   };
 
-  // Starts the thread, which loads the model first.
+  // Starts the workers, which load the model first; on_loaded when all have, on_error when one could not.
   Engine(EngineOptions options, LoadCallbacks callbacks);
   // Aborts everything and joins.
   ~Engine();
@@ -117,7 +121,7 @@ class Engine {
   };
   // ERR_QUEUE_FULL, ERR_DISPOSED.
   Ticket submit(GenerateRequest request);
-  // Anything else that needs the networks: `run` on the engine's thread, then nothing; or on_error.
+  // Anything else that needs the networks: `run` on a worker's thread, then nothing; or on_error.
   Ticket submit(std::function<void(Generator&)> run, std::function<void(const Error&)> on_error);
 
   // A waiting job is rejected with ERR_ABORTED before this returns (on the calling thread); a running one at the next
@@ -127,10 +131,10 @@ class Engine {
   void cancel_load() { load_cancelled_ = true; }
 
   // `abort`: waiting and running jobs are rejected with ERR_DISPOSED. Otherwise they finish first. `on_stopped` runs
-  // once all of them have been answered and the memory is free: on the engine's thread, or on the calling one if the
+  // once all of them have been answered and the memory is free: on a worker's thread, or on the calling one if the
   // engine has stopped already. Later jobs are refused.
   void dispose(bool abort, std::function<void()> on_stopped);
-  // Same as dispose(true), and waits for the thread. Callbacks of pending jobs still run. Idempotent.
+  // Same as dispose(true), and waits for the threads. Callbacks of pending jobs still run. Idempotent.
   void stop();
 
   EngineStats stats() const;
@@ -139,42 +143,48 @@ class Engine {
   struct Job;
   using JobPtr = std::shared_ptr<Job>;
   struct Member;
+  struct Worker;
   class BatchObserver;
 
   Ticket enqueue(JobPtr job);
-  void thread_main(const LoadCallbacks& callbacks);
-  bool load(const LoadCallbacks& callbacks);
-  void serve();
-  JobPtr wait_for_job();
-  std::vector<JobPtr> take_companions(const JobPtr& head);
-  void run_batch(std::vector<JobPtr> jobs);
-  void run_task(const JobPtr& job);
-  bool prepare(const JobPtr& job);
-  std::vector<Member> assign(const std::vector<JobPtr>& jobs) const;
+
+  // On a worker's thread; engine_worker.cpp.
+  void worker_main(Worker& worker, const LoadCallbacks& callbacks);
+  bool load(Worker& worker, const LoadCallbacks& callbacks);
+  bool loaded_everywhere(Worker& worker, const Error* error, const LoadCallbacks& callbacks);
+  void serve(Worker& worker);
+  void leave(Worker& worker);
+  JobPtr wait_for_job(Worker& worker);
+  std::vector<Member> take_batch(Worker& worker, const JobPtr& head);
+  void run_batch(Worker& worker, std::vector<Member> members);
+  // Conditional and unconditional.
+  using ConditionPair = std::pair<ConditionPtr, ConditionPtr>;
+  std::optional<ConditionPair> prepare(Worker& worker, const JobPtr& job);
+  void keep(const std::vector<Member>& members, GeneratedBatch& batch);
+  void run_task(Worker& worker, const JobPtr& job);
+  void update_memory_stats(Worker& worker);
+
   Error reason_for(const Job& job, const Error& error) const;
   void finish(const JobPtr& job);
+  // Does nothing if somebody else has answered it.
   void reject(const JobPtr& job, const Error& error);
   void reject_expired(std::unique_lock<std::mutex>& lock);
   void reject_all(const Error& error);
-  void update_memory_stats();
 
   EngineOptions options_;
-  std::unique_ptr<Backend> backend_;
-  std::unique_ptr<Model> model_;
-  std::unique_ptr<Generator> generator_;
 
   mutable std::mutex mutex_;
   std::condition_variable wake_;
   std::vector<JobPtr> queue_;  // highest priority first, then oldest first
-  std::vector<JobPtr> running_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::size_t loading_ = 0, alive_ = 0;  // workers
+  bool load_failed_ = false;
   std::vector<std::function<void()>> on_stopped_;
   bool disposed_ = false, abort_ = false, stopped_ = false;
   JobId next_id_ = 1;
   EngineStats stats_;
 
   std::atomic<bool> load_cancelled_{false};
-  std::atomic<bool> interrupt_{false};  // stops the running networks between operations
-  std::thread thread_;
 };
 
 }  // namespace paella

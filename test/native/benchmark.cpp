@@ -1,4 +1,8 @@
 // usage: paella_bench products|operations|step [--threads N] [--precision fp32|bf16] [--seconds S] [--rounds N]
+//        paella_bench gpu|generate|tune [--precision bf16|fp16|fp32] [--seconds S] [--model M] [--smoke true]
+//
+// The second kind runs on a GPU, through the plug-in beside this program; --smoke true runs tiny shapes on the CPU, to
+// see that the program itself works, and its times mean nothing.
 //
 // One JSON object per line. `seconds` is the median of wall time.
 #include "benchmark.h"
@@ -10,7 +14,10 @@
 #include <cstdlib>
 #include <ctime>
 
+#include "benchmark_gpu.h"
+#include "core/error.h"
 #include "cpu/cpu_backend.h"
+#include "cuda/cuda_backend.h"
 
 namespace paella::bench {
 
@@ -52,8 +59,21 @@ using namespace paella::bench;
 static int usage() {
   std::fprintf(stderr,
                "usage: paella_bench products|operations|step [--threads N] [--precision fp32|bf16] [--seconds S] "
-               "[--rounds N]\n");
+               "[--rounds N]\n"
+               "       paella_bench gpu|generate|tune [--precision bf16|fp16|fp32] [--seconds S] [--model M] [--smoke true]\n");
   return 2;
+}
+
+static int on_gpu(const std::string& mode, const Settings& settings) {
+  try {
+    if (mode == "tune") return tune(settings), 0;
+    const auto backend = settings.smoke ? cuda::make_backend({.precision = settings.precision}) : gpu_backend(settings);
+    (mode == "gpu" ? gpu : generate)(settings, *backend);
+    return 0;
+  } catch (const Error& error) {
+    std::fprintf(stderr, "%s: %s\n%s\n", code_name(error.code()), error.what(), error.remedy().c_str());
+    return 1;
+  }
 }
 
 int main(int count, char** arguments) {
@@ -70,9 +90,14 @@ int main(int count, char** arguments) {
       settings.seconds = std::atof(arguments[i + 1]);
     else if (option == "--rounds")
       settings.rounds = std::atoi(arguments[i + 1]);
+    else if (option == "--model")
+      settings.model = arguments[i + 1];
+    else if (option == "--smoke")
+      settings.smoke = std::string(arguments[i + 1]) == "true";
     else
       return usage();
   }
+  if (mode == "gpu" || mode == "generate" || mode == "tune") return on_gpu(mode, settings);
   const auto run = mode == "products" ? products : mode == "operations" ? operations : mode == "step" ? step : nullptr;
   if (run == nullptr) return usage();
   const cpu::Description machine = cpu::describe();

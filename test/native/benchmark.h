@@ -14,6 +14,8 @@ struct Settings {
   std::string precision = "auto";
   double seconds = 0.5;  // spent on one measurement
   int rounds = 5;        // of `step`
+  std::string model = "random:paella-v3-256";  // of `generate`
+  bool smoke = false;                          // tiny shapes, to see that the program works
 };
 
 // Medians. `cpu` is the calling thread's own time, which with one thread does not see other load on the machine.

@@ -18,7 +18,7 @@ namespace {
 EngineOptions options_for(const std::string& model, std::size_t max_batch = 4) {
   EngineOptions options;
   options.model = model;
-  options.make_backend = [] { return cpu::make_backend({.precision = "fp32", .threads = 1}); };
+  options.make_backends = {[] { return cpu::make_backend({.precision = "fp32", .threads = 1}); }};
   options.max_batch = max_batch;
   options.max_delay_ms = 0;
   options.max_queue = 8;
@@ -79,16 +79,16 @@ std::shared_ptr<Outcome> submit(Engine& engine, std::int64_t steps, std::vector<
   return outcome;
 }
 
-// Occupies the engine's thread until released.
+// Occupies a worker until released. What its thread waits for outlives this object.
 class Blocker {
  public:
   explicit Blocker(Engine& engine) {
-    std::promise<void> started;
-    auto begun = started.get_future();
+    auto started = std::make_shared<std::promise<void>>();
+    auto begun = started->get_future();
     engine.submit(
-        [this, &started](Generator&) {
-          started.set_value();
-          release_.get_future().wait();
+        [started, released = std::shared_future<void>(release_.get_future())](Generator&) {
+          started->set_value();
+          released.wait();
         },
         [](const Error&) {});
     begun.wait();
@@ -250,4 +250,69 @@ TEST("two engines at once do not disturb each other") {
   for (const auto& job : jobs) CHECK_EQUAL(job->future.get(), "done");
   for (std::size_t i = 0; i < 6; i += 2)
     CHECK(jobs[i]->result.images[0].tokens == jobs[i + 1]->result.images[0].tokens);
+}
+
+// --- several workers: one queue over several devices ---
+
+static EngineOptions options_for_workers(std::size_t count, std::size_t max_batch = 4) {
+  EngineOptions options = options_for(golden_folder() + "/loop", max_batch);
+  options.make_backends.assign(count, options.make_backends.front());
+  return options;
+}
+
+TEST("several workers: a large job is spread over them, image by image the same as on one") {
+  auto one = golden_engine();
+  LoadedEngine three(options_for_workers(3));
+  CHECK_EQUAL(three.failure, "");
+  std::vector<std::uint64_t> seeds;
+  for (std::uint64_t seed = 0; seed < 12; ++seed) seeds.push_back(seed);
+  const auto expected = submit(*one.engine, 6, seeds), found = submit(*three.engine, 6, seeds);
+  CHECK_EQUAL(expected->future.get(), "done");
+  CHECK_EQUAL(found->future.get(), "done");
+  CHECK_EQUAL(found->result.images.size(), seeds.size());
+  for (std::size_t i = 0; i < seeds.size(); ++i) {
+    CHECK(found->result.images[i].tokens == expected->result.images[i].tokens);
+    CHECK_EQUAL(found->result.images[i].seed, seeds[i]);
+  }
+  const EngineStats stats = three.engine->stats();
+  CHECK_EQUAL(stats.images, std::uint64_t{12});
+  CHECK_EQUAL(stats.done, std::uint64_t{1});
+  CHECK(stats.memory.weights == 3 * one.engine->stats().memory.weights);
+}
+
+TEST("several workers: jobs run side by side") {
+  LoadedEngine two(options_for_workers(2));
+  Blocker blocker(*two.engine);  // occupies one of them
+  const auto job = submit(*two.engine, 3);
+  CHECK_EQUAL(job->future.get(), "done");
+  blocker.release();
+}
+
+TEST("several workers: cancelling and disposing reach all parts of a job") {
+  for (int round = 0; round < 20; ++round) {
+    LoadedEngine two(options_for_workers(2, 2));
+    const auto cancelled = submit(*two.engine, 400, {1, 2, 3, 4, 5, 6});
+    const auto disposed = submit(*two.engine, 401, {1, 2, 3, 4, 5, 6});
+    std::this_thread::sleep_for(std::chrono::microseconds(500 * round));
+    two.engine->cancel(cancelled->id);
+    CHECK_EQUAL(cancelled->future.get(), "ERR_ABORTED");
+    two.engine.reset();
+    CHECK_EQUAL(disposed->future.get(), "ERR_DISPOSED");
+  }
+}
+
+TEST("several workers: one that cannot load fails the engine, once, and the others let go") {
+  EngineOptions options = options_for_workers(3);
+  options.make_backends[1] = []() -> std::unique_ptr<Backend> {
+    fail(ErrorCode::backend_unavailable, "no such device");
+  };
+  int failures = 0;
+  std::promise<void> failed;
+  Engine engine(std::move(options), {nullptr, [](const EngineInfo&) { CHECK(false); }, [&](const Error& error) {
+                                       CHECK_EQUAL(std::string(error.what()), "no such device");
+                                       if (++failures == 1) failed.set_value();
+                                     }});
+  failed.get_future().wait();
+  engine.stop();
+  CHECK_EQUAL(failures, 1);
 }

@@ -106,4 +106,6 @@ T __shfl_sync(unsigned, T value, int lane) {
 }
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 inline float __expf(float x) { return std::exp(x); }
+using std::max;
 using std::memcpy;
+using std::min;
