@@ -84,7 +84,7 @@ void CpuSampler::draw_rows(const Draw& draw, const float* logits, float* scratch
   });
   if (undefined)
     throw Error(ErrorCode::numeric, "sample: a position has no finite logit",
-                "The weights may be damaged or unsuitable for this precision; try precision f32.");
+                "The weights may be damaged or unsuitable for this precision; try precision fp32.");
 }
 
 void CpuSampler::sample_logits(const Tensor& logits, const StepInputs& step, SampleMode mode, bool typical,
