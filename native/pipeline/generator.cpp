@@ -342,7 +342,6 @@ std::vector<float> Generator::predict(std::span<const std::int32_t> tokens, std:
   ImageRequest image;
   image.condition = image.negative = condition;
   image.guidance_scale = image.temperature = {1, 1};
-  image.init_tokens.assign(tokens.begin(), tokens.end());
   std::vector<ImageRequest> images(static_cast<std::size_t>(batch), image);
   const auto each = static_cast<std::size_t>(height * width);
   for (std::size_t b = 0; b < images.size(); ++b)
