@@ -297,7 +297,9 @@ Engine::JobPtr Engine::wait_for_job() {
         running_ = {head};
         return head;
       }
-      wake_.wait_until(lock, std::min(ready, head->deadline));
+      auto until = ready;
+      for (const JobPtr& job : queue_) until = std::min(until, job->deadline);
+      wake_.wait_until(lock, until);
       continue;
     }
     wake_.wait(lock);
