@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <string_view>
 
 #include "core/error.h"
 #include "core/json.h"
@@ -154,7 +155,14 @@ Model::Model(ModelConfig model_config, Backend& backend, const std::function<voi
       if (progress) progress(state);
     });
     const std::size_t before = backend.memory().weights;
-    make(loader);
+    try {
+      make(loader);
+    } catch (const Error& error) {
+      // What is wrong with the values of a tensor is found where its file is not known.
+      const bool of_file = error.code() == ErrorCode::numeric || error.code() == ErrorCode::model_format;
+      if (config.folder.empty() || !of_file || std::string_view(error.what()).starts_with(path)) throw;
+      throw Error(error.code(), concat(path, ": ", error.what()), error.remedy());
+    }
     source->check_all_used();
     parameters[component] = loader.parameters();
     bytes[component] = backend.memory().weights - before;
