@@ -8,8 +8,16 @@ import { bytes, millions, table } from '../text.js';
 
 export async function run(args: Arguments, context: Context): Promise<undefined> {
   const what = String(args.what);
-  if (statSync(what, { throwIfNoEntry: false })?.isFile()) await inspectImage(what, context);
+  if (isFile(what)) await inspectImage(what, context);
   else await inspectModel(what, context);
+}
+
+function isFile(name: string): boolean {
+  try {
+    return statSync(name).isFile();
+  } catch {
+    return false; // then it may be the name of a model, and if not, that is what the message is about
+  }
 }
 
 async function inspectImage(file: string, { json }: Context): Promise<void> {
