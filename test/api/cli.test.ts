@@ -4,8 +4,8 @@ import path from 'node:path';
 import sharp from 'sharp';
 import t from 'tap';
 import { packageVersion } from '../../lib/package-root.cjs';
-import { temporaryFolder, testModel } from './support/engine.js';
-import { paella } from './support/process.js';
+import { root, temporaryFolder, testModel } from './support/engine.js';
+import { paella, program } from './support/process.js';
 
 const model = ['--model', testModel, '--backend', 'cpu'];
 const quick = [...model, '--steps', '2'];
@@ -175,6 +175,19 @@ t.test('--json is one document', async (t) => {
       { file: 'x-4.png', seed: 4 },
     ],
   });
+});
+
+t.test('progress of loading, on a terminal', async (t) => {
+  const { stderr } = await program(`
+    process.stderr.isTTY = true;
+    const { loadEngine } = await import(${JSON.stringify(path.join(root, 'dist/esm/cli/progress.js'))});
+    for (const model of [${JSON.stringify(testModel)}, 'random:paella-v3-small'])
+      await (await loadEngine({ model, backend: 'cpu' })).dispose();
+  `);
+  t.match(stderr, /loading unet █+░* \d+ %/);
+  t.match(stderr, /making unet [\d.]+ MiB/, 'random weights have no total');
+  for (const [, percent] of stderr.matchAll(/(\d+) %/g)) t.ok(Number(percent) <= 100);
+  t.ok(stderr.endsWith('\r\x1b[2K'), 'and nothing is left of it');
 });
 
 t.test('interrupted', async (t) => {

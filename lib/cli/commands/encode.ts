@@ -1,13 +1,13 @@
 /** paella encode <image> */
-import { Paella } from '../../engine/paella.js';
 import { writeAtomically } from '../../images/files.js';
 import { checkOutput } from '../output.js';
+import { loadEngine } from '../progress.js';
 import { type Arguments, type Context, print } from '../run.js';
 import { loadValues } from '../values.js';
 
 export async function run(args: Arguments, { signal, json }: Context): Promise<undefined> {
   const output = checkOutput(args.output);
-  const engine = await Paella.load({ ...loadValues(args), signal });
+  const engine = await loadEngine({ ...loadValues(args), signal });
   try {
     const { tokens, width, height } = await engine.encodeImage(String(args.image));
     signal.throwIfAborted();

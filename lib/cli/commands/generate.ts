@@ -41,7 +41,7 @@ export async function run(args: Arguments, { signal, json }: Context): Promise<u
   const engine = await Paella.load({
     ...loadValues(args),
     signal,
-    onProgress: ({ phase, loaded, total }) => progress.bar(`loading ${phase}`, loaded, total),
+    onProgress: progress.loading,
   });
   const loadMs = performance.now() - started;
   try {

@@ -1,8 +1,8 @@
 /** paella inspect <image or model> */
 import { statSync } from 'node:fs';
-import { Paella } from '../../engine/paella.js';
 import { PaellaError } from '../../errors.js';
 import { readMetadata } from '../../images/input.js';
+import { loadEngine } from '../progress.js';
 import { type Arguments, type Context, print, printJson } from '../run.js';
 import { bytes, millions, table } from '../text.js';
 
@@ -38,7 +38,7 @@ async function inspectImage(file: string, { json }: Context): Promise<void> {
 }
 
 async function inspectModel(name: string, { signal, json }: Context): Promise<void> {
-  const engine = await Paella.load({ model: name, signal });
+  const engine = await loadEngine({ model: name, signal });
   try {
     const { model, precision } = engine;
     const { memory } = engine.stats();
