@@ -72,9 +72,19 @@ int threads_for(int wanted) {
 struct Activations {
   Memory memory;
   void grow(std::size_t bytes, const std::shared_ptr<Account>& account, const char* network) {
-    if (bytes <= memory.bytes()) return;
+    const std::size_t before = memory.bytes();
+    if (bytes <= before) return;
+    const auto make = [&](std::size_t size) {
+      return Memory(size, Use::activations, account, concat("activations of ", network));
+    };
     memory.reset();
-    memory = Memory(bytes, Use::activations, account, concat("activations of ", network));
+    try {
+      memory = make(bytes);
+    } catch (...) {
+      // Networks that were compiled before go on.
+      if (before > 0) memory = make(before);
+      throw;
+    }
   }
 };
 
@@ -110,6 +120,8 @@ class EagerNetwork final : public Network {
   void run(std::span<const Tensor> inputs, std::span<const Tensor> outputs) override {
     check_specs(description_->name(), "inputs", inputs, inputs_);
     check_specs(description_->name(), "outputs", outputs, outputs_);
+    expect(activations_.memory.bytes() >= scratch_bytes_, description_->name(), ": expected ", scratch_bytes_,
+           " bytes of activations, got ", activations_.memory.bytes());
     const ThreadScope threads(context_.threads);
     // Another network that asked for more than there is may have cost us the memory.
     activations_.grow(scratch_bytes_, context_.account, description_->name());

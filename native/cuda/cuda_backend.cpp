@@ -71,12 +71,21 @@ struct Activations {
   Memory memory;
   std::uint64_t generation = 0;
   void grow(Context& context, std::size_t bytes, const char* network) {
-    if (bytes <= memory.bytes()) return;
+    const std::size_t before = memory.bytes();
+    if (bytes <= before) return;
+    const auto make = [&](std::size_t size) {
+      return Memory(context.runtime, context.account, size, Memory::Use::activations, concat("activations of ", network));
+    };
     context.runtime->synchronize();
     memory.reset();
     ++generation;
-    memory =
-        Memory(context.runtime, context.account, bytes, Memory::Use::activations, concat("activations of ", network));
+    try {
+      memory = make(bytes);
+    } catch (...) {
+      // Networks that were compiled before go on.
+      if (before > 0) memory = make(before);
+      throw;
+    }
   }
 };
 
@@ -102,6 +111,8 @@ class EagerNetwork final : public Network {
   void run(std::span<const Tensor> inputs, std::span<const Tensor> outputs) override {
     check_specs(description_->name(), "inputs", inputs, inputs_);
     check_specs(description_->name(), "outputs", outputs, outputs_);
+    expect(activations_.memory.bytes() >= scratch_bytes_, description_->name(), ": expected ", scratch_bytes_,
+           " bytes of activations, got ", activations_.memory.bytes());
     ops_.arena().use(activations_.memory.data(), scratch_bytes_);
     description_->run(ops_, inputs, outputs);
   }

@@ -50,6 +50,32 @@ TEST("memory: counted, and more than there is is refused") {
   CHECK_THROWS(backend->compile(huge, {}, {}), ErrorCode::out_of_memory, "activations of test");
 }
 
+TEST("memory: a network that was compiled goes on after another that does not fit") {
+  for (const char* kind : {"cpu", "cuda"}) {
+    const auto backend = make({.backend = kind, .precision = "fp32"});
+    const auto one = constant(*backend, {1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0}, {4, 4}, Layout::matrix);
+    const auto sum = std::make_shared<Lambda>([&](Ops& ops, auto in, auto out) {
+      ops.linear_add(out[0], ops.linear(in[0], {one, nullptr}, Activation::none, DType::f32), {one, nullptr});
+    });
+    const TensorSpec spec{{1, 4}, DType::f32};
+    const auto network = backend->compile(sum, std::vector{spec}, std::vector{spec});
+    const std::size_t used = backend->memory().activations;
+    const auto huge =
+        std::make_shared<Lambda>([](Ops& ops, auto, auto) { ops.allocate({1 << 20, 1 << 20, 64}, DType::f32); });
+    CHECK_THROWS(backend->compile(huge, {}, {}), ErrorCode::out_of_memory, "activations of test");
+    CHECK_EQUAL(backend->memory().activations, used);
+    const Buffer a = backend->allocate(16), b = backend->allocate(16);
+    const Tensor in = a.tensor({1, 4}, DType::f32), out = b.tensor({1, 4}, DType::f32);
+    std::vector<float> values{5, 0, 0, 0};
+    backend->upload(values.data(), in);
+    backend->upload(values.data(), out);
+    network->run(std::vector{in}, std::vector{out});
+    backend->download(out, values.data());
+    CHECK_EQUAL(values[0], 10.0f);  // 5 + 5·1·1
+    CHECK_EQUAL(values[3], 20.0f);
+  }
+}
+
 TEST("constants: what is not finite is refused") {
   const auto backend = make({});
   const float infinity = std::numeric_limits<float>::infinity();

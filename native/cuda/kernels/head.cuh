@@ -284,7 +284,9 @@ constexpr int plain_tile = 64, plain_depth = 16, plain_stride = plain_tile + 4;
 
 template <typename Sink>
 __global__ void __launch_bounds__(head_threads, 2) plain_product_kernel(PlainProduct product, Sink sink) {
-  __shared__ float features[plain_depth * plain_stride], head[plain_depth * plain_stride];
+  // Read four at a time, which arrays of floats are not aligned for.
+  __shared__ Vector<float, 4> feature_memory[plain_depth * plain_stride / 4], head_memory[plain_depth * plain_stride / 4];
+  float *features = feature_memory[0].v, *head = head_memory[0].v;
   const int thread = static_cast<int>(threadIdx.x), code_at = thread % 16 * 4, row_at = thread / 16 * 4;
   const int first_row = static_cast<int>(blockIdx.x) * plain_tile;
   const int first_tile = static_cast<int>(blockIdx.y) * product.tiles_per_block;
