@@ -18,6 +18,7 @@ const load: Record<string, Options> = {
   model: text("a model's name or folder, or random:<configuration>", { alias: 'm', defaultDescription: 'tiny' }),
   backend: text('auto, tensorrt, cuda or cpu', { defaultDescription: 'auto' }),
   device: text('number of the GPU', { defaultDescription: '0' }),
+  devices: text('several GPUs: all, or numbers separated by commas'),
   precision: text('auto, fp32, bf16, fp16, fp8 or int8', { defaultDescription: 'auto' }),
   threads: text('threads of the CPU backend', { defaultDescription: 'all cores' }),
   'max-batch': text('most images in one batch', { defaultDescription: '8' }),

@@ -38,6 +38,7 @@ function missing(name: BackendName): NativeBackendInfo {
 
 export interface BackendChoice {
   backend: BackendName;
+  devices: number[];
   warnings: EngineWarning[];
 }
 
@@ -52,11 +53,14 @@ export async function chooseBackend(options: ResolvedLoadOptions): Promise<Backe
       options.precision,
     );
   }
-  const devices = Math.max(1, info.devices.length);
-  if (options.device >= devices) {
-    throw invalidOption('device', `a number below ${devices} (backend ${info.name} has ${devices})`, options.device);
+  const count = Math.max(1, info.devices.length);
+  const devices = options.devices === 'all' ? [...Array(count).keys()] : [...options.devices];
+  for (const device of devices) {
+    if (device >= count) {
+      throw invalidOption('device', `a number below ${count} (backend ${info.name} has ${count})`, device);
+    }
   }
-  return { backend: info.name, warnings };
+  return { backend: info.name, devices, warnings };
 }
 
 const reasonOf = (info: NativeBackendInfo) => info.reason ?? 'no reason given';

@@ -49,7 +49,8 @@ export interface NativeLoadRequest {
   /** Absolute path of a model folder, or 'random:<configuration>'. */
   model: string;
   backend: 'cpu' | 'cuda' | 'tensorrt';
-  device: number;
+  /** One worker for each; all share one queue. */
+  devices: number[];
   precision: 'auto' | 'fp32' | 'bf16' | 'fp16' | 'fp8' | 'int8';
   /** 0 = number of usable cores. */
   threads: number;

@@ -1,7 +1,7 @@
 /** Options of Paella.load(). */
 import { z } from 'zod';
 import { callback, integer, oneOf, signal } from './fields.js';
-import { validate } from './validate.js';
+import { invalidOption, validate } from './validate.js';
 
 export type BackendName = 'tensorrt' | 'cuda' | 'cpu';
 export type Precision = 'fp32' | 'bf16' | 'fp16' | 'fp8' | 'int8';
@@ -33,6 +33,11 @@ export interface LoadOptions {
   backend?: 'auto' | BackendName | undefined;
   /** Number of the GPU. Default 0. */
   device?: number | undefined;
+  /**
+   * Several GPUs instead of `device`: their numbers, or 'all'. Each holds the whole model; one queue feeds them, and the
+   * images of one call are spread over those that are idle.
+   */
+  devices?: 'all' | readonly number[] | undefined;
   /** What the matrix products compute in. 'auto', the default, lets the backend choose. */
   precision?: 'auto' | Precision | undefined;
   /** Threads of the CPU backend. Default: the number of usable cores. */
@@ -51,14 +56,25 @@ export interface LoadOptions {
   memory?: 'resident' | 'balanced' | 'low' | undefined;
   /** Aborts loading. */
   signal?: AbortSignal | undefined;
+  /** What it throws ends the loading and rejects the call. */
   onProgress?: ((progress: LoadProgress) => void) | undefined;
   logger?: Logger | undefined;
+}
+
+function isLogger(value: unknown): value is Logger {
+  if (typeof value !== 'object' || value === null) return false;
+  const { debug, info, warn, error } = value as Record<string, unknown>;
+  return [debug, info, warn, error].every((each) => each === undefined || typeof each === 'function');
 }
 
 const schema = z.strictObject({
   model: z.string().min(1).optional().describe("a model's name or folder"),
   backend: oneOf(['auto', 'tensorrt', 'cuda', 'cpu']),
   device: integer(0, 127),
+  devices: z
+    .union([z.literal('all'), z.array(z.int().min(0).max(127)).min(1).readonly()])
+    .optional()
+    .describe("'all' or a list of numbers between 0 and 127"),
   precision: oneOf(['auto', 'fp32', 'bf16', 'fp16', 'fp8', 'int8']),
   threads: integer(1, 1024),
   maxBatch: integer(1, 1024),
@@ -68,7 +84,7 @@ const schema = z.strictObject({
   signal,
   onProgress: callback<(progress: LoadProgress) => void>(),
   logger: z
-    .custom<Logger>((value) => typeof value === 'object' && value !== null)
+    .custom<Logger>(isLogger)
     .optional()
     .describe('an object with the functions debug, info, warn, error, or some of them'),
 });
@@ -79,7 +95,7 @@ export const loadOptionNames: readonly string[] = Object.keys(schema.shape);
 export interface ResolvedLoadOptions {
   model: string;
   backend: 'auto' | BackendName;
-  device: number;
+  devices: 'all' | readonly number[];
   precision: 'auto' | Precision;
   /** 0: the number of usable cores. */
   threads: number;
@@ -95,10 +111,16 @@ export interface ResolvedLoadOptions {
 /** Throws `ERR_INVALID_OPTION`. */
 export function resolveLoadOptions(options: LoadOptions = {}): ResolvedLoadOptions {
   const given = validate(schema, options, 'options of load');
+  if (given.device !== undefined && given.devices !== undefined) {
+    throw invalidOption('devices', 'nothing beside device', given.devices);
+  }
+  if (Array.isArray(given.devices) && new Set<number>(given.devices).size !== given.devices.length) {
+    throw invalidOption('devices', 'each device once', given.devices);
+  }
   return {
     model: given.model ?? 'tiny',
     backend: given.backend ?? 'auto',
-    device: given.device ?? 0,
+    devices: given.devices ?? [given.device ?? 0],
     precision: given.precision ?? 'auto',
     threads: given.threads ?? 0,
     maxBatch: given.maxBatch ?? 8,

@@ -318,7 +318,6 @@ Napi::Value load_engine(const Napi::CallbackInfo& info) {
   BackendRequest backend;
   backend.name = string_member(request, "backend");
   backend.precision = string_member(request, "precision");
-  backend.device = static_cast<int>(number_member(request, "device"));
   backend.threads = static_cast<int>(number_member(request, "threads"));
   EngineOptions options;
   options.model = string_member(request, "model");
@@ -326,7 +325,11 @@ Napi::Value load_engine(const Napi::CallbackInfo& info) {
   options.max_batch = static_cast<std::size_t>(number_member(request, "maxBatch"));
   options.max_delay_ms = number_member(request, "maxDelayMs");
   options.max_queue = static_cast<std::size_t>(number_member(request, "maxQueue"));
-  options.make_backends = {backend_factory(backend)};
+  const auto devices = request.Get("devices").As<Napi::Array>();
+  for (std::uint32_t i = 0; i < devices.Length(); ++i) {
+    backend.device = devices.Get(i).ToNumber().Int32Value();
+    options.make_backends.push_back(backend_factory(backend));
+  }
 
   auto& environment = *env.GetInstanceData<std::shared_ptr<Environment>>();
   std::erase_if(environment->engines, [](const auto& weak) { return weak.expired(); });

@@ -111,6 +111,8 @@ class EagerNetwork final : public Network {
     check_specs(description_->name(), "inputs", inputs, inputs_);
     check_specs(description_->name(), "outputs", outputs, outputs_);
     const ThreadScope threads(context_.threads);
+    // Another network that asked for more than there is may have cost us the memory.
+    activations_.grow(scratch_bytes_, context_.account, description_->name());
     ops_.arena().use(activations_.memory.data(), scratch_bytes_);
     description_->run(ops_, inputs, outputs);
   }

@@ -258,6 +258,26 @@ t.test('generate', async (t) => {
       'noise: unknown option, did you mean noiseLevel?',
     );
     t.throws(() => engine.on(wrong('progress'), () => {}), { code: 'ERR_INVALID_OPTION' });
+    t.throws(() => engine.on('warning', wrong(5)), { message: 'listener: expected a function, got 5' });
+    await rejectsWith(
+      t,
+      engine.dispose(wrong(null)),
+      'ERR_INVALID_OPTION',
+      'options of dispose: expected an object, got null',
+    );
+    await rejectsWith(
+      t,
+      engine.dispose({ abort: wrong('yes') }),
+      'ERR_INVALID_OPTION',
+      'abort: expected true or false, got "yes"',
+    );
+    await rejectsWith(
+      t,
+      engine.dispose(wrong({ abrot: true })),
+      'ERR_INVALID_OPTION',
+      'abrot: unknown option, did you mean abort?',
+    );
+    await engine.generate({ prompt: 'a', steps: 1 }); // none of these has disposed of it
   });
 });
 
@@ -272,6 +292,15 @@ t.test('load', async (t) => {
       ],
     ],
     device: ['an integer between 0 and 127', [...notANumber, [-1, '-1']]],
+    devices: [
+      "'all' or a list of numbers between 0 and 127",
+      [
+        ['every', '"every"'],
+        [1, '1'],
+        [[], '[]'],
+        [[0, -1], '[0,-1]'],
+      ],
+    ],
     precision: [
       'one of auto, fp32, bf16, fp16, fp8, int8',
       [
@@ -297,6 +326,7 @@ t.test('load', async (t) => {
       [
         [5, '5'],
         [null, 'null'],
+        [{ warn: 5 }, '{"warn":5}'],
       ],
     ],
   };
@@ -324,6 +354,16 @@ t.test('load', async (t) => {
     'ERR_INVALID_OPTION',
     /^device: expected a number below 1 /,
   );
+  for (const [options, message] of [
+    [{ device: 0, devices: [0] }, /^devices: expected nothing beside device, got \[0\]$/],
+    [{ devices: [0, 0] }, /^devices: expected each device once, got \[0,0\]$/],
+    [{ devices: [0, 3] }, /^device: expected a number below 1 .*, got 3$/],
+  ] as const) {
+    await rejectsWith(t, Paella.load({ model: testModel, backend: 'cpu', ...options }), 'ERR_INVALID_OPTION', message);
+  }
+  const engine = await Paella.load({ model: testModel, backend: 'cpu', devices: 'all' });
+  t.equal((await engine.generate('a')).length, 1);
+  await engine.dispose();
   await rejectsWith(
     t,
     generate('a', { threads: 0 }),

@@ -64,11 +64,17 @@ std::vector<std::string> instruction_sets() {
 
 std::vector<std::string> precisions() { return cpu::describe().precisions; }
 
+std::vector<Variant> cuda_variants() {
+  std::vector<Variant> all;
+  for (const char* precision : {"fp32", "bf16", "fp16"}) all.push_back({.backend = "cuda", .precision = precision});
+  return all;
+}
+
 std::vector<Variant> variants() {
   std::vector<Variant> all;
   for (const std::string& precision : on_gpu() ? std::vector<std::string>{} : precisions())
     for (const std::string& isa : instruction_sets()) all.push_back({.precision = precision, .isa = isa});
-  for (const char* precision : {"fp32", "bf16", "fp16"}) all.push_back({.backend = "cuda", .precision = precision});
+  for (const Variant& variant : cuda_variants()) all.push_back(variant);
   return all;
 }
 

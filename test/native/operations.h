@@ -37,6 +37,7 @@ std::unique_ptr<Backend> backend_named(const std::string& name, int threads = 2)
 std::vector<std::string> instruction_sets();
 // fp32, and bf16 if the CPU has it.
 std::vector<std::string> precisions();
+std::vector<Variant> cuda_variants();
 // All instruction sets × precisions of the CPU, and the precisions of CUDA; on_gpu(): only those.
 std::vector<Variant> variants();
 
