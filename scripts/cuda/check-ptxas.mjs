@@ -24,7 +24,10 @@ function kernelsOf(file) {
   let current;
   for (const line of readFileSync(file, 'utf8').split('\n')) {
     const [, name, architecture] = line.match(/Compiling entry function '(\S+)' for '(\S+)'/) ?? [];
-    if (name !== undefined) kernels.push((current = { family, name, architecture, stack: 0, spills: 0, registers: 0 }));
+    if (name !== undefined) {
+      current = { family, name, architecture, stack: 0, spills: 0, registers: 0 };
+      kernels.push(current);
+    }
     if (current === undefined) continue;
     const [, stack, stores, loads] =
       line.match(/(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads/) ?? [];

@@ -51,7 +51,8 @@ export async function buildNative({ tests, onednn, nvcc }) {
     ...(nvcc ? [`--CDCMAKE_CUDA_COMPILER=${nvcc}`] : []),
   ];
   // CMake forgets every option when the compiler of a configured folder changes.
-  if (nvcc && ![nvcc, ''].includes(readStamp(nvccRecord))) rmSync(path.join(root, 'build/CMakeCache.txt'), { force: true });
+  if (nvcc && ![nvcc, ''].includes(readStamp(nvccRecord)))
+    rmSync(path.join(root, 'build/CMakeCache.txt'), { force: true });
   // One that is not built with the rest would belong to other sources.
   if (!nvcc) rmSync(cudaPlugin, { force: true });
   const remedy =

@@ -37,7 +37,7 @@ async function load(plugin: string, options: object) {
 
 t.test('this build on this machine', async (t) => {
   const cuda = (await backends()).find(({ name }) => name === 'cuda');
-  if (!cuda) return t.fail('cuda is listed');
+  if (!cuda) throw new Error('cuda is not listed');
   t.notOk('unexpected' in cuda, 'what is for us alone stays inside');
   if (cuda.available) {
     t.same(cuda.precisions, ['bf16', 'fp16', 'fp32']);
@@ -90,7 +90,9 @@ t.test('a GPU that cannot be used: by name an error, otherwise a warning', async
   });
   t.match(await load(fake('old_driver'), {}), {
     backend: 'cpu',
-    warnings: [{ code: 'BACKEND_FALLBACK', message: `backend cuda is unavailable: ${reason}. Update NVIDIA's driver.` }],
+    warnings: [
+      { code: 'BACKEND_FALLBACK', message: `backend cuda is unavailable: ${reason}. Update NVIDIA's driver.` },
+    ],
   });
   const outcome = await paella(['x', '--backend', 'cuda', '--model', testModel], named(fake('broken')));
   t.equal(outcome.code, 1, 'a named backend never falls back');
