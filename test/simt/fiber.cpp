@@ -44,7 +44,7 @@ extern "C" void paella_simt_switch(void** from, void* to);
 extern "C" void paella_simt_begin();
 
 void start_fiber(Fiber& fiber, std::size_t stack_bytes, void (*main)(void*), void* argument) {
-  if (!fiber.stack) fiber.stack = std::make_unique<unsigned char[]>(stack_bytes);
+  if (!fiber.stack) fiber.stack = std::make_unique_for_overwrite<unsigned char[]>(stack_bytes);
   auto top = reinterpret_cast<std::uintptr_t>(fiber.stack.get() + stack_bytes) & ~std::uintptr_t{15};
   auto* slot = reinterpret_cast<std::uintptr_t*>(top) - 3;  // so that a call finds the stack aligned to 16
   *slot = reinterpret_cast<std::uintptr_t>(&paella_simt_begin);  // where the first switch returns to
@@ -60,7 +60,7 @@ void switch_fiber(Fiber& from, Fiber& to) { paella_simt_switch(&from.stack_point
 #else
 
 void start_fiber(Fiber& fiber, std::size_t stack_bytes, void (*main)(void*), void* argument) {
-  if (!fiber.stack) fiber.stack = std::make_unique<unsigned char[]>(stack_bytes);
+  if (!fiber.stack) fiber.stack = std::make_unique_for_overwrite<unsigned char[]>(stack_bytes);
   getcontext(&fiber.context);
   fiber.context.uc_stack.ss_sp = fiber.stack.get();
   fiber.context.uc_stack.ss_size = stack_bytes;

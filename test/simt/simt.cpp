@@ -5,7 +5,6 @@
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
-#include <deque>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -26,14 +25,15 @@ struct Copy {
 };
 
 struct Thread {
-  Index index;
+  unsigned index = 0;
   Fiber fiber;
   bool done = false;
   // Waits until this changes from `seen`.
   const unsigned* waits_for = nullptr;
   unsigned seen = 0;
-  std::deque<std::vector<Copy>> groups;  // committed asynchronous copies, oldest first
-  std::vector<Copy> open;
+  // Asynchronous copies that have not arrived, oldest first, and where each committed group of them ends.
+  std::vector<Copy> copies;
+  std::vector<std::size_t> group_ends;
 };
 
 struct Warp {
@@ -43,8 +43,8 @@ struct Warp {
 
 // The block that a core is running.
 struct Block {
-  Index index, size, grid;
-  std::vector<Thread> threads;
+  unsigned size = 0;
+  std::vector<std::unique_ptr<Thread>> threads;  // of the largest block so far: stacks are kept
   std::vector<Warp> warps;
   unsigned arrived = 0, generation = 0;
   std::vector<unsigned char> shared;
@@ -56,7 +56,7 @@ struct Block {
 thread_local Block block;
 
 [[noreturn]] void die(const std::string& what) {
-  std::fprintf(stderr, "simt: block (%u, %u, %u): %s\n", block.index.x, block.index.y, block.index.z, what.c_str());
+  std::fprintf(stderr, "simt: block (%u, %u, %u): %s\n", place.block.x, place.block.y, place.block.z, what.c_str());
   std::abort();
 }
 
@@ -86,14 +86,15 @@ void fiber_main(void*) {
 // Resumes threads in turn until all have ended: upwards or downwards, so that what one thread reads of another without
 // a barrier in between is found too early by one of both.
 void run_block(bool downwards) {
-  unsigned left = block.size.x;
+  unsigned left = block.size;
   for (; left > 0; downwards = !downwards) {
     bool progress = false;
-    for (unsigned i = 0; i < block.size.x; ++i) {
-      Thread& thread = block.threads[downwards ? block.size.x - 1 - i : i];
+    for (unsigned i = 0; i < block.size; ++i) {
+      Thread& thread = *block.threads[downwards ? block.size - 1 - i : i];
       if (thread.done || (thread.waits_for != nullptr && *thread.waits_for == thread.seen)) continue;
       thread.waits_for = nullptr;
       block.current = &thread;
+      place.thread.x = thread.index;
       switch_fiber(block.scheduler, thread.fiber);
       progress = true;
       if (thread.done) --left;
@@ -104,26 +105,25 @@ void run_block(bool downwards) {
 
 void prepare_block(Index index, Index grid, unsigned threads, std::size_t shared_bytes,
                    const std::function<void()>& kernel) {
-  block.index = index;
-  block.grid = grid;
-  block.size = {threads, 1, 1};
+  place = {{}, index, {threads, 1, 1}, grid};
+  block.size = threads;
   block.kernel = &kernel;
   block.arrived = block.generation = 0;
   // Alignment of 128 bytes inside; NaN in every float type.
   block.shared.assign(shared_bytes + 128, 0xff);
-  block.warps.assign((threads + 31) / 32, {});
-  for (unsigned w = 0; w < block.warps.size(); ++w) block.warps[w].lanes = std::min(32u, threads - 32 * w);
-  while (block.threads.size() < threads) {
-    block.threads.emplace_back();
+  block.warps.resize((threads + 31) / 32);
+  for (unsigned w = 0; w < block.warps.size(); ++w) {
+    block.warps[w].arrived = block.warps[w].generation = 0;
+    block.warps[w].lanes = std::min(32u, threads - 32 * w);
   }
-  block.threads.resize(threads);
+  while (block.threads.size() < threads) block.threads.push_back(std::make_unique<Thread>());
   for (unsigned i = 0; i < threads; ++i) {
-    Thread& thread = block.threads[i];
-    thread.index = {i, 0, 0};
+    Thread& thread = *block.threads[i];
+    thread.index = i;
     thread.done = false;
     thread.waits_for = nullptr;
-    thread.groups.clear();
-    thread.open.clear();
+    thread.copies.clear();
+    thread.group_ends.clear();
     start_fiber(thread.fiber, stack_bytes, fiber_main, nullptr);
   }
 }
@@ -143,10 +143,7 @@ void run_grid(Index grid, int threads, std::size_t shared_bytes, const std::func
 
 }  // namespace
 
-const Index& this_thread() { return block.current->index; }
-const Index& this_block() { return block.index; }
-const Index& block_size() { return block.size; }
-const Index& grid_size() { return block.grid; }
+constinit thread_local Place place;
 
 unsigned char* dynamic_shared() {
   const auto address = reinterpret_cast<std::uintptr_t>(block.shared.data());
@@ -154,7 +151,7 @@ unsigned char* dynamic_shared() {
 }
 
 void block_barrier() {
-  if (++block.arrived == block.size.x) {
+  if (++block.arrived == block.size) {
     block.arrived = 0;
     ++block.generation;
     return;
@@ -163,7 +160,7 @@ void block_barrier() {
 }
 
 const Slot* exchange(const Slot& mine) {
-  const unsigned index = block.current->index.x;
+  const unsigned index = place.thread.x;
   Warp& warp = block.warps[index / 32];
   if (warp.lanes != 32) die("a collective of a warp that is not whole");
   // Two sets of slots: nobody can be two collectives ahead of somebody who still reads.
@@ -188,20 +185,21 @@ void cp_async_16(void* shared, const void* global, bool valid) {
   // Also where nothing is read.
   check_aligned(shared, 16);
   check_aligned(global, 16);
-  block.current->open.push_back({shared, global, valid});
+  block.current->copies.push_back({shared, global, valid});
 }
 
-void cp_async_commit() {
-  block.current->groups.push_back(std::move(block.current->open));
-  block.current->open.clear();
-}
+void cp_async_commit() { block.current->group_ends.push_back(block.current->copies.size()); }
 
 void cp_async_wait(int groups_in_flight) {
-  auto& groups = block.current->groups;
-  while (groups.size() > static_cast<std::size_t>(groups_in_flight)) {
-    for (Copy& copy : groups.front()) finish(copy);
-    groups.pop_front();
-  }
+  std::vector<Copy>& copies = block.current->copies;
+  std::vector<std::size_t>& ends = block.current->group_ends;
+  const auto arrived = static_cast<std::ptrdiff_t>(ends.size()) - groups_in_flight;
+  if (arrived <= 0) return;
+  const auto count = static_cast<std::ptrdiff_t>(ends[static_cast<std::size_t>(arrived - 1)]);
+  for (std::ptrdiff_t i = 0; i < count; ++i) finish(copies[static_cast<std::size_t>(i)]);
+  copies.erase(copies.begin(), copies.begin() + count);
+  ends.erase(ends.begin(), ends.begin() + arrived);
+  for (std::size_t& end : ends) end -= static_cast<std::size_t>(count);
 }
 
 void ldmatrix_x4(std::uint32_t (&r)[4], const void* shared, bool transposed) {
@@ -234,9 +232,18 @@ std::uint16_t float_to_bfloat(float value) {
   return static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 float half_to_float(std::uint16_t bits) {
-  _Float16 half;
-  std::memcpy(&half, &bits, 2);
-  return static_cast<float>(half);
+  // Without the instruction, which not every CPU has, a conversion is a call of a hundred instructions.
+  static const std::vector<float> table = [] {
+    std::vector<float> values(65536);
+    for (std::uint32_t i = 0; i < 65536; ++i) {
+      const auto word = static_cast<std::uint16_t>(i);
+      _Float16 half;
+      std::memcpy(&half, &word, 2);
+      values[i] = static_cast<float>(half);
+    }
+    return values;
+  }();
+  return table[bits];
 }
 std::uint16_t float_to_half(float value) {
   const auto half = static_cast<_Float16>(value);
