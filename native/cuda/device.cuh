@@ -94,13 +94,19 @@ struct alignas(sizeof(T) * N) Vector {
 template <typename T>
 inline constexpr int per_access = 16 / static_cast<int>(sizeof(T));
 
-// `from` is aligned to N elements.
+// `from` is aligned to N elements: a GPU ends the process's context over one that is not.
 template <int N, typename T>
 PAELLA_DEVICE Vector<T, N> load(const T* from) {
+#if defined(PAELLA_SIMT)
+  simt::check_aligned(from, sizeof(Vector<T, N>));
+#endif
   return *reinterpret_cast<const Vector<T, N>*>(from);
 }
 template <int N, typename T>
 PAELLA_DEVICE void store(T* to, const Vector<T, N>& value) {
+#if defined(PAELLA_SIMT)
+  simt::check_aligned(to, sizeof(Vector<T, N>));
+#endif
   *reinterpret_cast<Vector<T, N>*>(to) = value;
 }
 // N elements of any type as floats, and back. N·size ≤ 16 bytes for one access; more are split by the compiler.

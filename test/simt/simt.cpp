@@ -2,6 +2,7 @@
 
 #include <omp.h>
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
@@ -82,12 +83,14 @@ void fiber_main(void*) {
   die("a finished thread was resumed");
 }
 
-// Resumes threads in turn until all have ended.
-void run_block() {
+// Resumes threads in turn until all have ended: upwards or downwards, so that what one thread reads of another without
+// a barrier in between is found too early by one of both.
+void run_block(bool downwards) {
   unsigned left = block.size.x;
-  while (left > 0) {
+  for (; left > 0; downwards = !downwards) {
     bool progress = false;
-    for (Thread& thread : block.threads) {
+    for (unsigned i = 0; i < block.size.x; ++i) {
+      Thread& thread = block.threads[downwards ? block.size.x - 1 - i : i];
       if (thread.done || (thread.waits_for != nullptr && *thread.waits_for == thread.seen)) continue;
       thread.waits_for = nullptr;
       block.current = &thread;
@@ -126,13 +129,15 @@ void prepare_block(Index index, Index grid, unsigned threads, std::size_t shared
 }
 
 void run_grid(Index grid, int threads, std::size_t shared_bytes, const std::function<void()>& kernel) {
+  static std::atomic<unsigned> launches{0};
+  const unsigned launch = launches++;
   const std::int64_t blocks = std::int64_t{grid.x} * grid.y * grid.z;
 #pragma omp parallel for schedule(dynamic)
   for (std::int64_t i = 0; i < blocks; ++i) {
     const auto at = static_cast<unsigned>(i);
     prepare_block({at % grid.x, at / grid.x % grid.y, at / grid.x / grid.y}, grid, static_cast<unsigned>(threads),
                   shared_bytes, kernel);
-    run_block();
+    run_block((launch + at) % 2 != 0);
   }
 }
 
@@ -173,7 +178,16 @@ const Slot* exchange(const Slot& mine) {
   return slots.data();
 }
 
+void misaligned(const void* pointer, std::size_t bytes) {
+  char text[96];
+  std::snprintf(text, sizeof(text), "an access of %zu bytes at %p", bytes, pointer);
+  die(text);
+}
+
 void cp_async_16(void* shared, const void* global, bool valid) {
+  // Also where nothing is read.
+  check_aligned(shared, 16);
+  check_aligned(global, 16);
   block.current->open.push_back({shared, global, valid});
 }
 

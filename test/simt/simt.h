@@ -2,9 +2,10 @@
 //
 // Every thread of a block is a fiber; blocks run one after another on each core. Collectives (barriers, shuffles,
 // matrix loads and products) wait for all threads of the block or the warp, as the hardware's do; one that some thread
-// never reaches is an error that names the kernel's block, not a hang. Shared memory begins as NaN, and asynchronous
-// copies arrive only when they are waited for, so that what a GPU shows now and then, tests show always. What this
-// cannot show: races inside a warp, memory that is not coherent, timing.
+// never reaches is an error that names the kernel's block, not a hang. Shared memory begins as NaN, asynchronous copies
+// arrive only when they are waited for, and threads take turns from the first or from the last on, by block and
+// launch: so that what a GPU shows now and then (a barrier that is missing), tests show always. What this cannot show:
+// memory that is not coherent, kernels that overlap, timing.
 #pragma once
 
 #include <algorithm>
@@ -41,6 +42,12 @@ const Slot* exchange(const Slot& mine);
 float half_to_float(std::uint16_t bits);
 std::uint16_t float_to_half(float value);
 std::uint16_t float_to_bfloat(float value);
+
+// Ends the process if `pointer` is no multiple of `bytes`.
+void misaligned(const void* pointer, std::size_t bytes);
+inline void check_aligned(const void* pointer, std::size_t bytes) {
+  if (reinterpret_cast<std::uintptr_t>(pointer) % bytes != 0) misaligned(pointer, bytes);
+}
 
 void cp_async_16(void* shared, const void* global, bool valid);
 void cp_async_commit();
