@@ -76,8 +76,7 @@ struct Activations {
     const auto make = [&](std::size_t size) {
       return Memory(context.runtime, context.account, size, Memory::Use::activations, concat("activations of ", network));
     };
-    context.runtime->synchronize();
-    memory.reset();
+    memory.reset();  // waits for what still uses it
     ++generation;
     try {
       memory = make(bytes);

@@ -23,9 +23,15 @@ std::string too_old(const DeviceInfo& info) {
 
 std::string version_text(int version) { return concat(version / 1000, '.', version % 1000 / 10); }
 
-// After a failed kernel nothing of the context can be used any more.
+// After a failed kernel nothing of the context can be used any more; after a lack of memory (of a graph, a stream, a
+// kernel's stack) everything can.
 void check(cudaError_t status, const char* call) {
   if (status == cudaSuccess) return;
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    throw Error(ErrorCode::out_of_memory, concat("not enough GPU memory for ", call),
+                "Use a smaller image, a smaller batch or memory: 'low', or free memory of the GPU.");
+  }
   throw Error(ErrorCode::internal,
               concat("cuda: ", call, ": ", cudaGetErrorString(status), " (", cudaGetErrorName(status),
                      "); the engine cannot go on"),
@@ -115,7 +121,11 @@ class CudaRuntime final : public Runtime {
     check(status, "cudaMalloc");
     return data;
   }
-  void free(void* data) noexcept override { cudaFree(data); }
+  void free(void* data) noexcept override {
+    // That cudaFree waits by itself is habit, not promise.
+    if (!capturing_) cudaStreamSynchronize(stream_);
+    cudaFree(data);
+  }
 
   void upload(const void* host, void* device, std::size_t bytes) override {
     ++counts.uploads;
@@ -178,8 +188,8 @@ class CudaRuntime final : public Runtime {
   bool capturing() const override { return capturing_; }
 
   void launch_kernel(const void* kernel, Grid blocks, int threads, std::size_t shared_bytes, void** arguments) {
-    // Up to 48 KB need no leave.
-    constexpr std::size_t without_leave = std::size_t{48} << 10;
+    // Up to 48 KB need no leave, but a kernel's static arrays count too; none has more than 16 KB.
+    constexpr std::size_t without_leave = std::size_t{32} << 10;
     if (shared_bytes > without_leave) {
       std::size_t& allowed = shared_[kernel];
       if (shared_bytes > allowed) {
