@@ -94,6 +94,7 @@ export function ioError(what: string, path: string, error: unknown): PaellaError
     ENOSPC: ['no space left on the device', 'free some space'],
     EISDIR: ['it is a folder', 'name a file'],
     ENOTDIR: ['a part of the path is not a folder', 'check the path'],
+    ENAMETOOLONG: ['the name is too long', 'choose a shorter name'],
     EEXIST: ['the file exists already', 'choose another name'],
   };
   const [reason, remedy] = words[code ?? ''] ?? [(error as Error).message, undefined];

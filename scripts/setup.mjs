@@ -6,10 +6,13 @@
  *
  *   node scripts/setup.mjs              what `npm start` needs
  *   node scripts/setup.mjs --tests      also the native tests and the test runner
+ *   node scripts/setup.mjs --cuda       also the CUDA plug-in (Linux x64; fetches a compiler where there is none); from then
+ *                                       on every set-up keeps it up to date, until build/ is deleted
  *   node scripts/setup.mjs --onednn     only oneDNN; prints its folder (empty: CMake finds one by itself)
  *
  * One line per step on stderr; nothing when there is nothing to do. stdout stays free for the program that follows.
  */
+import { findNvcc, rememberedNvcc } from './setup/cuda.mjs';
 import { Failure, report } from './setup/log.mjs';
 import { buildNative, nativeIsCurrent } from './setup/native.mjs';
 import { checkNode, installPackages, prepareTestRunner } from './setup/node-modules.mjs';
@@ -17,7 +20,7 @@ import { findOneDnn } from './setup/onednn.mjs';
 import { buildTypeScript } from './setup/typescript.mjs';
 
 const flags = new Set(process.argv.slice(2));
-const known = ['--tests', '--onednn'];
+const known = ['--tests', '--cuda', '--onednn'];
 
 try {
   for (const flag of flags) {
@@ -28,9 +31,10 @@ try {
     process.stdout.write(`${await findOneDnn()}\n`);
   } else {
     const tests = flags.has('--tests');
+    const nvcc = flags.has('--cuda') ? await findNvcc() : rememberedNvcc();
     await installPackages();
     await buildTypeScript();
-    if (!nativeIsCurrent({ tests })) await buildNative({ tests, onednn: await findOneDnn() });
+    if (!nativeIsCurrent({ tests, nvcc })) await buildNative({ tests, nvcc, onednn: await findOneDnn() });
     if (tests) await prepareTestRunner();
   }
 } catch (error) {

@@ -4,17 +4,23 @@
  *   npm test -- test/api/cli.test.ts      only these, without the native tests
  */
 import { spawn, spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { root } from './setup/files.mjs';
-import { nativeProgram } from './setup/native.mjs';
+import { cudaPlugin, nativeProgram } from './setup/native.mjs';
 
-function nativeTests() {
-  process.stdout.write('\n── native tests\n');
+/** The program's way of saying that none of its tests can run here. */
+const SKIPPED = 77;
+
+function nativeTests(where, env = {}) {
+  process.stdout.write(`\n── native tests${where}\n`);
   const { status, signal, error } = spawnSync(nativeProgram('paella_tests') ?? 'paella_tests', [], {
     cwd: root,
     stdio: 'inherit',
+    env: { ...process.env, ...env },
   });
+  if (status === SKIPPED) return true;
   if (status !== 0)
     process.stdout.write(`native tests: failed (${error?.message ?? signal ?? `exit code ${status}`})\n`);
   return status === 0;
@@ -48,6 +54,8 @@ async function tapTests(files) {
 }
 
 const files = process.argv.slice(2);
-const native = files.length > 0 || nativeTests();
+const native =
+  files.length > 0 ||
+  (nativeTests('') && (!existsSync(cudaPlugin) || nativeTests(' on the GPU', { PAELLA_TEST_GPU: '1' })));
 const tap = await tapTests(files);
 process.exitCode = native && tap ? 0 : 1;

@@ -27,6 +27,9 @@ function includes(file: string): { ours: string[]; others: string[] } {
   return { ours, others };
 }
 
+/** The same kernels run on the CPU in tests: this one file chooses between CUDA and test/simt/. */
+const deviceVocabulary = 'native/cuda/device.cuh';
+
 /** Folder → the folders of native/ that it may include. */
 const ladder: Record<string, string[]> = {
   core: ['core'],
@@ -48,7 +51,11 @@ t.test('native folders include downwards only', async (t) => {
     const allowed = ladder[name];
     t.ok(allowed, `native/${name} has a rung`);
     for (const file of filesIn(`native/${name}`, cpp)) {
-      const wrong = includes(file).ours.filter((included) => !allowed?.includes(included.split('/')[0] ?? ''));
+      const wrong = includes(file).ours.filter(
+        (included) =>
+          !allowed?.includes(included.split('/')[0] ?? '') &&
+          !(file === deviceVocabulary && included === 'simt/simt.h'),
+      );
       t.same(wrong, [], `${file} includes only ${allowed?.join(', ')}, by their path from native/`);
     }
   }
@@ -61,18 +68,33 @@ t.test('foreign headers stay where they belong', async (t) => {
     [/^(cuda|cub|cutlass|cute|thrust|nv)/i, ['cuda', 'tensorrt']],
     [/^NvInfer/, ['tensorrt']],
   ];
+  // Within the GPU engines, what everybody may include is ordinary C++: the addon and the tests compile it.
+  const plain = /^native\/cuda\/[^/]+\.(h|cpp)$/;
   for (const file of filesIn('native', cpp)) {
     const folder = file.split(path.sep)[1] ?? '';
     const { ours, others } = includes(file);
     for (const [header, folders] of rules) {
-      if (folders.includes(folder)) continue;
+      if (folders.includes(folder) && !(header.source.includes('cuda') && plain.test(file))) continue;
+      const foreign = [...ours.filter((name) => !existsSync(path.join(root, 'native', name))), ...others];
       t.same(
-        [...ours, ...others].filter((name) => header.test(name)),
+        foreign.filter((name) => header.test(name)),
         [],
         `${file} does not include ${header.source}`,
       );
     }
   }
+});
+
+t.test('which GPU engine is there is asked of the table, at run time', async (t) => {
+  const guard = /^\s*#\s*(?:el)?if.*\b(?:PAELLA_(?:CUDA|TENSORRT)\w*|__CUDA\w*)/gm;
+  // Functions that both sides compile say so to nvcc.
+  const allowed = new Set(['native/core/portable.h', 'native/core/gumbel.h']);
+  for (const file of filesIn('native', cpp)) {
+    if (/^native\/(cuda|tensorrt)\//.test(file) || allowed.has(file)) continue;
+    t.same(read(file).match(guard) ?? [], [], `${file} is the same with and without CUDA`);
+  }
+  // One addon for all builds, so no target but the plug-in's own may depend on the option.
+  for (const file of filesIn('native/addon', /CMakeLists\.txt$/)) t.notMatch(read(file), /PAELLA_CUDA\b/, file);
 });
 
 t.test('every header guards itself', async (t) => {

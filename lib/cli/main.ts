@@ -13,7 +13,7 @@ import {
 import { type Arguments, type Command, runCommand, wrongUsage } from './run.js';
 
 function command(name: string, load: () => Promise<Command>) {
-  return (args: unknown) => runCommand(name, args as Arguments, load);
+  return (args: unknown) => runCommand(name, args as Arguments, knownOptions(), load);
 }
 
 function describe(parser: Argv): Argv {
@@ -78,6 +78,7 @@ await parser
     'parse-positional-numbers': false,
     'parse-numbers': false,
     'greedy-arrays': false,
+    'populate--': true,
   })
   .fail((message, error) => wrongUsage(message, error, knownOptions()))
   .parseAsync();

@@ -21,7 +21,7 @@ export class OutputPlan {
   /** Throws `ERR_INVALID_OPTION` and `ERR_IO` before any work is done. */
   constructor(output: unknown, format: unknown) {
     const wanted = format === undefined ? undefined : checkFormat(format);
-    const given = typeof output === 'string' && output !== '' ? output : undefined;
+    const given = checkOutput(output);
     if (given === undefined || /[\\/]$/.test(given) || isFolder(given)) {
       this.#folder = given ?? '.';
       this.format = wanted ?? 'png';
@@ -55,6 +55,13 @@ export class OutputPlan {
   }
 }
 
+/** Where the user wants the result; an option that is given twice arrives as a list. Throws `ERR_INVALID_OPTION`. */
+export function checkOutput(output: unknown): string | undefined {
+  if (output === undefined) return undefined;
+  if (typeof output !== 'string' || output === '') throw invalidOption('output', 'one file or folder', output);
+  return output;
+}
+
 function formatOfFile(file: string): ImageFormat {
   try {
     return formatOfPath(file);
@@ -74,7 +81,11 @@ function checkFormat(format: unknown): ImageFormat {
 }
 
 function isFolder(name: string): boolean {
-  return statSync(name, { throwIfNoEntry: false })?.isDirectory() === true;
+  try {
+    return statSync(name).isDirectory();
+  } catch {
+    return false; // whatever keeps us from looking at it keeps us from writing into it
+  }
 }
 
 /** 'A red circle, above…' → 'a-red-circle-above' */

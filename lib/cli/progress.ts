@@ -1,3 +1,7 @@
+import { Paella } from '../engine/paella.js';
+import type { LoadOptions, LoadProgress } from '../options/load-options.js';
+import { bytes } from './text.js';
+
 /** One line on stderr that is written over; nothing when stderr is no terminal. */
 export class Progress {
   readonly #visible = process.stderr.isTTY === true;
@@ -17,8 +21,24 @@ export class Progress {
     );
   }
 
+  /** For `onProgress` of Paella.load(). Random weights have no total: they come from no file. */
+  readonly loading = ({ phase, loaded, total }: LoadProgress): void => {
+    if (total > 0) this.bar(`loading ${phase}`, loaded, total);
+    else this.show(`making ${phase} ${bytes(loaded)}`);
+  };
+
   clear(): void {
     if (this.#shown) process.stderr.write('\r\x1b[2K');
     this.#shown = false;
+  }
+}
+
+/** Paella.load() with its progress shown until it ends. */
+export async function loadEngine(options: LoadOptions): Promise<Paella> {
+  const progress = new Progress();
+  try {
+    return await Paella.load({ ...options, onProgress: progress.loading });
+  } finally {
+    progress.clear();
   }
 }

@@ -21,7 +21,13 @@ export const EXIT_WRONG_USAGE = 2;
 /** 128 + the signal's number. */
 const exitOfSignal = { SIGINT: 130, SIGTERM: 143 } as const;
 
-export async function runCommand(name: string, args: Arguments, load: () => Promise<Command>): Promise<void> {
+/** @param known long names of the command's options */
+export async function runCommand(
+  name: string,
+  args: Arguments,
+  known: readonly string[],
+  load: () => Promise<Command>,
+): Promise<void> {
   const controller = new AbortController();
   let interrupted: number | undefined;
   const onSignal = (signal: NodeJS.Signals) => {
@@ -38,7 +44,7 @@ export async function runCommand(name: string, args: Arguments, load: () => Prom
     const run = await load();
     process.exitCode = (await run(args, { signal: controller.signal, json })) ?? 0;
   } catch (error) {
-    process.exitCode = interrupted ?? report(error, name, json);
+    process.exitCode = interrupted ?? report(error, name, known, json);
     if (interrupted !== undefined) process.stderr.write('paella: interrupted\n');
   } finally {
     process.off('SIGINT', onSignal).off('SIGTERM', onSignal);
@@ -46,7 +52,7 @@ export async function runCommand(name: string, args: Arguments, load: () => Prom
 }
 
 /** For people on stderr; with --json also as the document. */
-function report(error: unknown, command: string, json: boolean): number {
+function report(error: unknown, command: string, known: readonly string[], json: boolean): number {
   if (!(error instanceof PaellaError)) {
     process.stderr.write(
       `paella ${command}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
@@ -54,18 +60,24 @@ function report(error: unknown, command: string, json: boolean): number {
     if (json) printJson({ error: { code: 'ERR_UNEXPECTED', message: String(error) } });
     return EXIT_FAILED;
   }
-  const message = onCommandLine(error.message);
+  const message = onCommandLine(error, known);
   process.stderr.write(`paella: ${message}\n`);
   if (error.remedy) process.stderr.write(`        ${error.remedy}\n`);
   if (json) printJson({ error: { code: error.code, message, ...(error.remedy ? { remedy: error.remedy } : {}) } });
   return error.code === 'ERR_INVALID_OPTION' ? EXIT_WRONG_USAGE : EXIT_FAILED;
 }
 
-/** 'guidanceScale: expected …' → '--guidance-scale: expected …' */
-function onCommandLine(message: string): string {
-  return message.replace(/^([a-z][A-Za-z]*):/, (_, name: string) =>
-    name === 'prompt' || name === 'image' ? `${name}:` : `--${kebab(name)}:`,
-  );
+/** Options of the library that are called otherwise here. */
+const otherNames: Record<string, string> = { previewEvery: 'preview' };
+
+/** 'guidanceScale: expected …' → '--guidance-scale: expected …', where it is an option of the command. */
+function onCommandLine({ code, message }: PaellaError, known: readonly string[]): string {
+  // A file, whose name is not ours to change, stands in the same place.
+  if (code !== 'ERR_INVALID_OPTION' && code !== 'ERR_MODEL_NOT_FOUND' && code !== 'ERR_MODEL_FORMAT') return message;
+  return message.replace(/^([a-z][A-Za-z]*):/, (whole, name: string) => {
+    const option = otherNames[name] ?? kebab(name);
+    return known.includes(option) && option !== 'prompt' ? `--${option}:` : whole;
+  });
 }
 
 export function wrongUsage(message: string | null, error: Error | null, known: readonly string[]): never {
@@ -73,10 +85,12 @@ export function wrongUsage(message: string | null, error: Error | null, known: r
   if (error && error.name !== 'YError') throw error;
   const unknown = message?.match(/^Unknown arguments?: ([\w-]+)/)?.[1];
   const suggestion = unknown === undefined ? undefined : nearest(unknown, known);
-  const text = unknown === undefined ? (message ?? 'wrong usage') : `--${kebab(unknown)}: unknown option`;
-  process.stderr.write(
-    `paella: ${text}${suggestion ? `, did you mean --${suggestion}?` : ''}\n        run \`paella --help\`\n`,
-  );
+  const reason = unknown === undefined ? (message ?? 'wrong usage') : `--${kebab(unknown)}: unknown option`;
+  const text = `${reason}${suggestion ? `, did you mean --${suggestion}?` : ''}`;
+  const remedy = 'run `paella --help`';
+  process.stderr.write(`paella: ${text}\n        ${remedy}\n`);
+  // The arguments were not understood, so that this is all there is to go by.
+  if (process.argv.includes('--json')) printJson({ error: { code: 'ERR_INVALID_OPTION', message: text, remedy } });
   process.exit(EXIT_WRONG_USAGE);
 }
 

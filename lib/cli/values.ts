@@ -4,8 +4,10 @@ import type { Arguments } from './run.js';
 /** '12' → 12, '1,2' → [1, 2], anything else as it is: the library's check then names it. */
 export function value(text: unknown): unknown {
   if (typeof text !== 'string') return text;
-  if (/^-?\d+(\.\d+)?,-?\d+(\.\d+)?$/.test(text)) return text.split(',').map(Number);
-  return /^-?\d+(\.\d+)?(e-?\d+)?$/i.test(text) ? Number(text) : text;
+  const parts = text.split(',');
+  if (parts.length > 2 || !parts.every((part) => /^-?(\d+(\.\d*)?|\.\d+)(e[-+]?\d+)?$/i.test(part))) return text;
+  const numbers = parts.map(Number);
+  return numbers.length === 1 ? numbers[0] : numbers;
 }
 
 /** 'guidanceScale' → 'guidance-scale' */

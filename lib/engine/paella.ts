@@ -1,4 +1,5 @@
 /** The engine: one loaded model on one backend. */
+import { z } from 'zod';
 import { fromNative, PaellaError } from '../errors.js';
 import { GeneratedImage } from '../images/generated-image.js';
 import { cropToMultiple, type ImageInput, readPixels } from '../images/input.js';
@@ -14,11 +15,12 @@ import {
 } from '../options/generate-options.js';
 import {
   type LoadOptions,
+  type LoadProgress,
   type Logger,
   type ResolvedLoadOptions,
   resolveLoadOptions,
 } from '../options/load-options.js';
-import { invalidOption } from '../options/validate.js';
+import { invalidOption, validate } from '../options/validate.js';
 import { MAX_PROMPT_TOKENS, tokenize } from '../text/byt5-tokenizer.js';
 import { chooseBackend } from './backends.js';
 import { modelInfoOf, noTimings, statsOf } from './describe.js';
@@ -28,6 +30,8 @@ import { type PredictInput, predictRequest } from './predict.js';
 import { eventOf, requestOf, stepOf } from './request.js';
 import { EventQueue, type GenerateEvent } from './stream.js';
 import type { Condition, EngineStats, EngineWarning, ModelInfo, TokenGrid } from './types.js';
+
+const disposeSchema = z.strictObject({ abort: z.boolean().optional().describe('true or false') });
 
 type WarningListener = (warning: EngineWarning) => void;
 
@@ -73,7 +77,27 @@ export class Paella implements AsyncDisposable {
     const model = resolveModel(resolved.model);
     const { backend, devices, warnings } = await chooseBackend(resolved);
     const { signal, onProgress, logger, ...plain } = resolved satisfies ResolvedLoadOptions;
-    const native = await runJob(() => loadNative().load({ ...plain, model, backend, devices }, onProgress ?? null), signal);
+    let job: NativeJob<NativeEngine> | undefined;
+    let thrown: { error: unknown } | undefined;
+    const report = (progress: LoadProgress) => {
+      if (thrown) return;
+      try {
+        onProgress?.(progress);
+      } catch (error) {
+        thrown = { error };
+        job?.cancel();
+      }
+    };
+    const native = await runJob(() => {
+      job = loadNative().load({ ...plain, model, backend, devices }, onProgress ? report : null);
+      return job;
+    }, signal).catch((error: unknown) => {
+      throw thrown ? thrown.error : error;
+    });
+    if (thrown) {
+      await native.dispose(true);
+      throw thrown.error;
+    }
     const engine = new Paella(native, logger, []);
     for (const warning of warnings) engine.#warn(warning);
     return engine;
@@ -184,6 +208,7 @@ export class Paella implements AsyncDisposable {
   /** Calls the listener for every warning; those from loading reach the first listener. */
   on(event: 'warning', listener: (warning: EngineWarning) => void): this {
     if (event !== 'warning') throw invalidOption('event', "'warning'", event);
+    if (typeof listener !== 'function') throw invalidOption('listener', 'a function', listener);
     this.#listeners.add(listener);
     const unheard = this.#unheard;
     this.#unheard = [];
@@ -198,12 +223,14 @@ export class Paella implements AsyncDisposable {
 
   /**
    * Frees everything. What runs or waits is finished first, or aborted with `{ abort: true }` (those calls then
-   * reject with `ERR_DISPOSED`). Later calls reject with `ERR_DISPOSED`; disposing twice is no error.
+   * reject with `ERR_DISPOSED`). Later calls reject with `ERR_DISPOSED`; disposing twice is no error. Rejects with
+   * `ERR_INVALID_OPTION`.
    */
   async dispose(options: { abort?: boolean | undefined } = {}): Promise<void> {
-    this.#disposed ??= this.#native.dispose(options.abort === true);
+    const { abort = false } = validate(disposeSchema, options, 'options of dispose');
+    this.#disposed ??= this.#native.dispose(abort);
     // An impatient second call still reaches the native side, which then stops what the first one waits for.
-    if (options.abort === true) await this.#native.dispose(true).catch(() => undefined);
+    if (abort) await this.#native.dispose(true).catch(() => undefined);
     await this.#disposed.catch((error: unknown) => {
       throw fromNative(error);
     });

@@ -6,10 +6,8 @@ import { ioError } from '../errors.js';
 
 /** Writes a hidden temporary file beside the target and renames it. Throws `ERR_IO`; leaves nothing behind. */
 export async function writeAtomically(file: string, data: Uint8Array | string): Promise<void> {
-  const temporary = path.join(
-    path.dirname(file),
-    `.${path.basename(file)}.${process.pid}-${randomBytes(4).toString('hex')}.tmp`,
-  );
+  // Not made of the file's own name, which may be as long as names can be.
+  const temporary = path.join(path.dirname(file), `.paella-${process.pid}-${randomBytes(4).toString('hex')}.tmp`);
   try {
     await writeFile(temporary, data, { flag: 'wx' });
     await rename(temporary, file);

@@ -56,8 +56,15 @@ export interface LoadOptions {
   memory?: 'resident' | 'balanced' | 'low' | undefined;
   /** Aborts loading. */
   signal?: AbortSignal | undefined;
+  /** What it throws ends the loading and rejects the call. */
   onProgress?: ((progress: LoadProgress) => void) | undefined;
   logger?: Logger | undefined;
+}
+
+function isLogger(value: unknown): value is Logger {
+  if (typeof value !== 'object' || value === null) return false;
+  const { debug, info, warn, error } = value as Record<string, unknown>;
+  return [debug, info, warn, error].every((each) => each === undefined || typeof each === 'function');
 }
 
 const schema = z.strictObject({
@@ -77,7 +84,7 @@ const schema = z.strictObject({
   signal,
   onProgress: callback<(progress: LoadProgress) => void>(),
   logger: z
-    .custom<Logger>((value) => typeof value === 'object' && value !== null)
+    .custom<Logger>(isLogger)
     .optional()
     .describe('an object with the functions debug, info, warn, error, or some of them'),
 });

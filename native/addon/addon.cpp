@@ -44,8 +44,9 @@ Napi::Value backends(const Napi::CallbackInfo& info) {
   const auto deferred = Napi::Promise::Deferred::New(env);
   const auto mailbox = environment.mailbox;
   mailbox->hold(env);
-  std::erase_if(environment.surveys,
-                [](const auto& survey) { return survey.wait_for(std::chrono::seconds(0)) == std::future_status::ready; });
+  std::erase_if(environment.surveys, [](const auto& survey) {
+    return survey.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+  });
   environment.surveys.push_back(std::async(std::launch::async, [mailbox, deferred, names = std::move(names)] {
     std::shared_ptr<const std::vector<BackendDescription>> found;
     std::optional<Error> failure;

@@ -1,5 +1,7 @@
 #include "core/json.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -234,6 +236,10 @@ class JsonParser {
 Json Json::parse(std::string_view text, const std::string& label) { return JsonParser(text, label).document(); }
 
 Json Json::parse_file(const std::string& path) {
+  // Anything but a file is refused before it is opened: opening a pipe waits for a writer.
+  struct stat status{};
+  if (::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode))
+    fail(ErrorCode::model_format, path, ": expected a file, found something else");
   std::ifstream file(path, std::ios::binary);
   if (!file) fail(ErrorCode::model_not_found, path, ": expected a readable file, found none");
   std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());

@@ -26,7 +26,8 @@ constexpr std::uint64_t max_header_bytes = 100'000'000;
 class MappedFile {
  public:
   explicit MappedFile(const std::string& path) {
-    const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    // Without O_NONBLOCK, opening a pipe would wait for a writer. Files take no notice of it.
+    const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (file < 0) {
       const int reason = errno;
       const ErrorCode code = reason == ENOENT ? ErrorCode::model_not_found : ErrorCode::io;

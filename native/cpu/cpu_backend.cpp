@@ -123,6 +123,8 @@ class EagerNetwork final : public Network {
     expect(activations_.memory.bytes() >= scratch_bytes_, description_->name(), ": expected ", scratch_bytes_,
            " bytes of activations, got ", activations_.memory.bytes());
     const ThreadScope threads(context_.threads);
+    // Another network that asked for more than there is may have cost us the memory.
+    activations_.grow(scratch_bytes_, context_.account, description_->name());
     ops_.arena().use(activations_.memory.data(), scratch_bytes_);
     description_->run(ops_, inputs, outputs);
   }

@@ -1,5 +1,6 @@
-// Free memory of a GPU from NVIDIA's management library, which the driver brings: the CUDA runtime can only tell it after
-// it has made a context on the device, which takes hundreds of MB there. Opened at run time; often absent in containers.
+// Free memory of a GPU from NVIDIA's management library, which the driver brings: the CUDA runtime can only tell it
+// after it has made a context on the device, which takes hundreds of MB there. Opened at run time; often absent in
+// containers.
 #pragma once
 
 #include <cstddef>

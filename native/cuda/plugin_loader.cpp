@@ -21,8 +21,7 @@ std::filesystem::path own_folder() {
   Dl_info info = {};
   if (dladdr(reinterpret_cast<const void*>(&own_folder), &info) == 0 || info.dli_fname == nullptr) return {};
   // A program that was found through PATH is called by its bare name.
-  const std::filesystem::path module =
-      std::strchr(info.dli_fname, '/') != nullptr ? info.dli_fname : "/proc/self/exe";
+  const std::filesystem::path module = std::strchr(info.dli_fname, '/') != nullptr ? info.dli_fname : "/proc/self/exe";
   std::error_code error;
   const auto real = std::filesystem::canonical(module, error);
   return error ? module.parent_path() : real.parent_path();
@@ -54,7 +53,8 @@ OpenedPlugin open_plugin(const std::string& path) {
     return unfit(result, concat("its library cannot be opened: ", text != nullptr ? text : path));
   }
   const auto entry = reinterpret_cast<PluginEntry>(dlsym(library, plugin_entry));
-  if (entry == nullptr) return unfit(result, concat(path, " is not a library of paella-native: it lacks ", plugin_entry));
+  if (entry == nullptr)
+    return unfit(result, concat(path, " is not a library of paella-native: it lacks ", plugin_entry));
   const Plugin* found = entry();
   if (found == nullptr || found->abi == nullptr || std::strcmp(found->abi, plugin_abi) != 0)
     return unfit(result, concat(path, " belongs to another build: expected ", plugin_abi, ", found ",
@@ -94,7 +94,8 @@ Availability availability(const OpenedPlugin& opened) {
     result.unexpected = !result.reason.empty() && !result.survey.no_device;
   } catch (const std::exception& error) {
     result.reason = error.what();
-    result.remedy = "Run NVIDIA's `nvidia-smi`: if it fails too, the driver has to be repaired or the machine restarted.";
+    result.remedy =
+        "Run NVIDIA's `nvidia-smi`: if it fails too, the driver has to be repaired or the machine restarted.";
     result.unexpected = true;
   }
   result.available = result.reason.empty();

@@ -203,7 +203,9 @@ Engine::JobPtr Engine::wait_for_job(Worker& worker) {
       head->started = Clock::now();
       return head;
     }
-    wake_.wait_until(lock, std::min(ready, head->deadline));
+    auto until = ready;
+    for (const JobPtr& job : queue_) until = std::min(until, job->deadline);
+    wake_.wait_until(lock, until);
   }
 }
 

@@ -1,5 +1,7 @@
 #include "pipeline/model.h"
 
+#include <string_view>
+
 #include "core/error.h"
 #include "core/weights.h"
 
@@ -41,7 +43,14 @@ void Model::load(const std::string& component, const std::function<void(const Lo
     if (progress) progress(state);
   });
   const std::size_t before = backend_.memory().weights;
-  make(loader);
+  try {
+    make(loader);
+  } catch (const Error& error) {
+    // What is wrong with the values of a tensor is found where its file is not known.
+    const bool of_file = error.code() == ErrorCode::numeric || error.code() == ErrorCode::model_format;
+    if (config_.folder.empty() || !of_file || std::string_view(error.what()).starts_with(path)) throw;
+    throw Error(error.code(), concat(path, ": ", error.what()), error.remedy());
+  }
   source->check_all_used();
   parameters_[component] = loader.parameters();
   bytes_[component] = backend_.memory().weights - before;

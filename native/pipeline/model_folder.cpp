@@ -11,7 +11,6 @@ namespace paella {
 
 namespace {
 
-
 bool is_folder(const std::string& path) {
   struct stat status{};
   return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);

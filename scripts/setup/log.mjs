@@ -82,8 +82,8 @@ export async function run(command, args, { name, remedy, append = false, env = {
   throw new Failure(`${path.basename(command)} ${args[0] ?? ''}: ${why}`, remedy, outcome.error ? undefined : log);
 }
 
-/** First line of what a program prints, or null when it does not exist or fails. */
-export async function probe(command, args) {
+/** First line of what a program prints (or all of it), or null when it does not exist or fails. */
+export async function probe(command, args, { all = false } = {}) {
   return new Promise((resolve) => {
     const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'ignore'] });
     let text = '';
@@ -91,6 +91,6 @@ export async function probe(command, args) {
       text += chunk;
     });
     child.on('error', () => resolve(null));
-    child.on('close', (code) => resolve(code === 0 ? (text.split('\n')[0] ?? '') : null));
+    child.on('close', (code) => resolve(code === 0 ? (all ? text : (text.split('\n')[0] ?? '')) : null));
   });
 }

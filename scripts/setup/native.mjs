@@ -1,13 +1,21 @@
-/** build/Release/paella.node, and with tests build/…/paella_tests, by cmake-js. */
-import { existsSync } from 'node:fs';
+/**
+ * build/Release/paella.node, with tests build/…/paella_tests, with CUDA build/Release/libpaella_cuda.so, by cmake-js.
+ */
+import { existsSync, rmSync } from 'node:fs';
 import { availableParallelism, freemem } from 'node:os';
 import path from 'node:path';
+import { nvccRecord } from './cuda.mjs';
 import { readStamp, root, stampOf, writeStamp } from './files.mjs';
 import { Failure, probe, run, step } from './log.mjs';
 
 const sources = ['native', 'CMakeLists.txt', 'cmake', 'package-lock.json'];
+const testSources = ['test/native', 'test/simt'];
 const addonStamp = 'build/.stamp-addon';
 const testsStamp = 'build/.stamp-tests';
+const cudaStamp = 'build/.stamp-cuda';
+
+/** Where the plug-in lies once it is built. */
+export const cudaPlugin = path.join(root, 'build/Release/libpaella_cuda.so');
 
 /** Where cmake-js and CMake may have put a program. */
 export function nativeProgram(name) {
@@ -16,24 +24,42 @@ export function nativeProgram(name) {
     .find((file) => existsSync(file));
 }
 
-const stamps = () => ({ addon: stampOf(sources), tests: stampOf([...sources, 'test/native']) });
+const stamps = (nvcc) => ({
+  addon: stampOf(sources),
+  tests: stampOf([...sources, ...testSources]),
+  cuda: nvcc && stampOf([...sources, 'scripts/cuda'], nvcc),
+});
 
-export function nativeIsCurrent({ tests }) {
-  const now = stamps();
+/** @param nvcc '' when the plug-in is not wanted */
+export function nativeIsCurrent({ tests, nvcc }) {
+  const now = stamps(nvcc);
   const addon = readStamp(addonStamp) === now.addon && existsSync(path.join(root, 'build/Release/paella.node'));
-  return addon && (!tests || (readStamp(testsStamp) === now.tests && nativeProgram('paella_tests') !== undefined));
+  const cuda = nvcc === '' || (readStamp(cudaStamp) === now.cuda && existsSync(cudaPlugin));
+  const test = !tests || (readStamp(testsStamp) === now.tests && nativeProgram('paella_tests') !== undefined);
+  return addon && cuda && test;
 }
 
-export async function buildNative({ tests, onednn }) {
+export async function buildNative({ tests, onednn, nvcc }) {
   await checkTools();
-  const now = stamps();
+  const now = stamps(nvcc);
   const cmakeJs = path.join(root, 'node_modules', 'cmake-js', 'bin', 'cmake-js');
   const common = [`--config`, 'Release'];
-  const defines = [`--CDPAELLA_ONEDNN_ROOT=${onednn}`, `--CDPAELLA_TESTS=${tests ? 'ON' : 'OFF'}`];
+  const defines = [
+    `--CDPAELLA_ONEDNN_ROOT=${onednn}`,
+    `--CDPAELLA_TESTS=${tests ? 'ON' : 'OFF'}`,
+    `--CDPAELLA_CUDA=${nvcc ? 'ON' : 'OFF'}`,
+    ...(nvcc ? [`--CDCMAKE_CUDA_COMPILER=${nvcc}`] : []),
+  ];
+  // CMake forgets every option when the compiler of a configured folder changes.
+  if (nvcc && ![nvcc, ''].includes(readStamp(nvccRecord)))
+    rmSync(path.join(root, 'build/CMakeCache.txt'), { force: true });
+  // One that is not built with the rest would belong to other sources.
+  if (!nvcc) rmSync(cudaPlugin, { force: true });
   const remedy =
     'if a compiler error stands above, it is a defect: please report it with the log; after an update of the compiler or of CMake, delete build/ and run the command again';
-  const what = tests ? 'the native addon and its tests' : 'the native addon';
-  await step(`building ${what} (some minutes the first time)`, async () => {
+  const parts = ['the native addon', ...(nvcc ? ['the CUDA plug-in'] : []), ...(tests ? ['the native tests'] : [])];
+  const time = nvcc ? 'up to a quarter of an hour the first time' : 'some minutes the first time';
+  await step(`building ${parts.join(', ')} (${time})`, async () => {
     await run(process.execPath, [cmakeJs, 'configure', ...common, ...defines], { name: 'native', remedy });
     await run(process.execPath, [cmakeJs, 'build', ...common, '--parallel', String(jobs())], {
       name: 'native',
@@ -41,15 +67,16 @@ export async function buildNative({ tests, onednn }) {
       append: true,
     });
   });
-  if (!existsSync(path.join(root, 'build/Release/paella.node'))) {
-    throw new Failure(
-      'the native build ended without build/Release/paella.node',
-      remedy,
-      path.join(root, 'build/logs/native.log'),
-    );
+  for (const file of ['build/Release/paella.node', ...(nvcc ? [path.relative(root, cudaPlugin)] : [])]) {
+    if (existsSync(path.join(root, file))) continue;
+    throw new Failure(`the native build ended without ${file}`, remedy, path.join(root, 'build/logs/native.log'));
   }
   writeStamp(addonStamp, now.addon);
   if (tests) writeStamp(testsStamp, now.tests);
+  if (nvcc) {
+    writeStamp(cudaStamp, now.cuda);
+    writeStamp(nvccRecord, nvcc);
+  }
 }
 
 /** One compiler per core, but no more than fit into memory at 1 GB each. */

@@ -4,8 +4,8 @@ import path from 'node:path';
 import sharp from 'sharp';
 import t from 'tap';
 import { packageVersion } from '../../lib/package-root.cjs';
-import { temporaryFolder, testModel } from './support/engine.js';
-import { paella } from './support/process.js';
+import { root, temporaryFolder, testModel } from './support/engine.js';
+import { paella, program } from './support/process.js';
 
 const model = ['--model', testModel, '--backend', 'cpu'];
 const quick = [...model, '--steps', '2'];
@@ -85,6 +85,12 @@ t.test('wrong usage', async (t) => {
     [['x', '--guidance-scale', '1,b', ...model], /^paella: --guidance-scale: expected .*, got "1,b"\n$/],
     [['x', '--sampler', 'euler', ...model], /^paella: --sampler: expected one of multinomial, argmax, got "euler"\n$/],
     [['x', '--backend', 'gpu'], /^paella: --backend: expected one of auto, tensorrt, cuda, cpu, got "gpu"\n$/],
+    [['x', '--temperature', '.0', ...model], /^paella: --temperature: expected .*, got 0\n$/],
+    [['x', '--preview', 'x', ...model], /^paella: --preview: expected an integer between 0 and 1000, got "x"\n$/],
+    [['x', '-o', 'a.png', '-o', 'b.png'], /^paella: --output: expected one file or folder, got \["a.png","b.png"\]\n$/],
+    [['x', '-o', ''], /^paella: --output: expected one file or folder, got ""\n$/],
+    [['encode', 'x.png', '-o', 'a', '-o', 'b'], /^paella: --output: expected one file or folder, got \["a","b"\]\n$/],
+    [['bench', '-o', 'a', '-o', 'b'], /^paella: --output: expected one file or folder, got \["a","b"\]\n$/],
     [['x', '--threads', '0'], /^paella: --threads: expected an integer between 1 and 1024, got 0\n$/],
     [['doctor', '--backend', 'gpu'], /^paella: --backend: expected one of cpu, cuda, tensorrt, got "gpu"\n$/],
     [['inspect'], /Not enough non-option arguments/],
@@ -97,6 +103,21 @@ t.test('wrong usage', async (t) => {
     t.equal(outcome.stdout, '');
   }
   t.same(readdirSync(cwd), []);
+
+  const json = await paella(['x', '--zzz', '--json'], { cwd });
+  t.equal(json.code, 2);
+  t.same(JSON.parse(json.stdout), {
+    error: { code: 'ERR_INVALID_OPTION', message: '--zzz: unknown option', remedy: 'run `paella --help`' },
+  });
+});
+
+t.test('what follows -- is part of the prompt', async (t) => {
+  const cwd = temporaryFolder(t);
+  const { code, stdout, stderr } = await paella(['a', '--json', '-t', '.5', ...quick, '--', '--width', 'circle'], {
+    cwd,
+  });
+  t.equal(code, 0, stderr);
+  t.match(JSON.parse(stdout).images[0].parameters, { prompt: 'a --width circle', temperature: [0.5, 0.5] });
 });
 
 t.test('failures', async (t) => {
@@ -112,10 +133,21 @@ t.test('failures', async (t) => {
   t.match(JSON.parse(hub.stdout), {
     error: { code: 'ERR_MODEL_NOT_FOUND', message: /owner\/name/, remedy: /cannot fetch/ },
   });
-  const cuda = await paella(['x', '--backend', 'cuda', '--model', testModel], { cwd });
+  const env = { PAELLA_CUDA_PLUGIN: '/nowhere' };
+  const cuda = await paella(['x', '--backend', 'cuda', '--model', testModel], { cwd, env });
   t.equal(cuda.code, 1, 'a named backend never falls back');
   t.match(cuda.stderr, /^paella: backend cuda is unavailable: /);
   t.same(readdirSync(cwd), []);
+  writeFileSync(path.join(cwd, 'model'), '');
+  const below = await paella(['x', '-o', 'model/x.png'], { cwd });
+  t.equal(below.code, 1);
+  t.match(below.stderr, /^paella: model\/x\.png: cannot be written: no such folder\n/);
+  const image = await paella(['inspect', 'model'], { cwd });
+  t.equal(image.code, 1);
+  t.match(image.stderr, /^paella: model: cannot be decoded as an image: /, 'a file is not taken for an option');
+  const none = await paella(['inspect', 'model/none'], { cwd });
+  t.equal(none.code, 1);
+  t.match(none.stderr, /^paella: model: model\/none is neither a folder here nor a downloaded model\n/);
 });
 
 t.test('--json is one document', async (t) => {
@@ -146,6 +178,19 @@ t.test('--json is one document', async (t) => {
   });
 });
 
+t.test('progress of loading, on a terminal', async (t) => {
+  const { stderr } = await program(`
+    process.stderr.isTTY = true;
+    const { loadEngine } = await import(${JSON.stringify(path.join(root, 'dist/esm/cli/progress.js'))});
+    for (const model of [${JSON.stringify(testModel)}, 'random:paella-v3-small'])
+      await (await loadEngine({ model, backend: 'cpu' })).dispose();
+  `);
+  t.match(stderr, /loading unet █+░* \d+ %/);
+  t.match(stderr, /making unet [\d.]+ MiB/, 'random weights have no total');
+  for (const [, percent] of stderr.matchAll(/(\d+) %/g)) t.ok(Number(percent) <= 100);
+  t.ok(stderr.endsWith('\r\x1b[2K'), 'and nothing is left of it');
+});
+
 t.test('interrupted', async (t) => {
   const cwd = temporaryFolder(t);
   const { code, signal, stdout, stderr } = await paella(
@@ -170,7 +215,8 @@ t.test('doctor', async (t) => {
   const people = await paella(['doctor']);
   t.equal(people.code, 0, people.stderr);
   t.match(people.stdout, /✓ cpu\n/);
-  t.match(people.stdout, /✗ cuda: /);
+  t.match(people.stdout, /[✓✗] cuda/);
+  t.match(people.stdout, /✗ tensorrt: /);
   const { stdout } = await paella(['doctor', '--json']);
   const document = JSON.parse(stdout);
   t.equal(document.version, packageVersion);

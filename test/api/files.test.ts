@@ -1,5 +1,5 @@
 // Images in files: formats, metadata, and files that are whole or not there.
-import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import sharp from 'sharp';
@@ -117,6 +117,9 @@ t.test('save', async (t) => {
     await image.save(file);
     t.same((await readMetadata(pathToFileURL(file)))?.parameters, image.parameters, name);
   }
+  const longest = path.join(folder, `${'x'.repeat(251)}.png`);
+  await image.save(longest);
+  rmSync(longest);
   writeFileSync(path.join(folder, 'a.png'), 'old');
   await image.save(path.join(folder, 'a.png'), { metadata: false });
   t.equal(await readMetadata(path.join(folder, 'a.png')), null, 'replaced');

@@ -304,6 +304,25 @@ t.test('the shared engine', async (t) => {
   t.same(tokensOf(a), tokensOf(b));
   const error = await rejection(generate('a', { model: './no-such-folder' }));
   t.match(error, { code: 'ERR_MODEL_NOT_FOUND' });
+
+  // An engine that is still to be loaded, and two who wait for it; one of them gives up.
+  const other = { ...load, maxBatch: 3 };
+  const stop = new AbortController();
+  const given = rejection(generate('a', { ...other, signal: stop.signal }));
+  const kept = generate({ prompt: 'a', seed: 1, steps: 1 }, other);
+  stop.abort(new Error('given up'));
+  t.match(await given, { message: 'given up' });
+  t.same(tokensOf((await kept)[0]), tokensOf(a));
+  t.match(await rejection(generate('a', { ...other, signal: AbortSignal.abort(new Error('late')) })), {
+    message: 'late',
+  });
+});
+
+t.test('what onProgress throws is what load rejects with', async (t) => {
+  const onProgress = () => {
+    throw new Error('mine');
+  };
+  t.match(await rejection(Paella.load({ model: testModel, backend: 'cpu', onProgress })), { message: 'mine' });
 });
 
 t.test('Paella cannot be made without load()', async (t) => {

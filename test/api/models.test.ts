@@ -1,4 +1,5 @@
 // Models that are missing, incomplete or damaged: one typed error that names the thing, the expected and the found.
+import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import t from 'tap';
@@ -28,6 +29,15 @@ function editTensors(file: string, edit: (tensors: Map<string, Tensor>) => void)
   const tensors = readSafetensors(file);
   edit(tensors);
   writeSafetensors(file, tensors);
+}
+
+/** Puts something else in the place of a file. */
+function replace(name: string, make: (file: string) => void): (folder: string) => void {
+  return (folder) => {
+    const file = path.join(folder, name);
+    rmSync(file);
+    make(file);
+  };
 }
 
 /** The first tensor of weights; there are counters of whole numbers too. */
@@ -129,6 +139,20 @@ t.test('files', async (t) => {
         }),
       /c_cond.*wide/,
     ],
+    ...['model_index.json', 'generation_config.json', 'unet/config.json', 'vqgan/model.safetensors'].flatMap(
+      (name): typeof cases => [
+        [
+          `${name} is a folder`,
+          replace(name, mkdirSync),
+          /\.(json|safetensors): expected a file, found something else$/,
+        ],
+        [
+          `${name} is a pipe`, // which nobody writes to
+          replace(name, (file) => execFileSync('mkfifo', [file])),
+          /\.(json|safetensors): expected a file, found something else$/,
+        ],
+      ],
+    ),
     [
       'networks that do not fit',
       (f) =>
@@ -231,8 +255,9 @@ t.test('weights', async (t) => {
           tensors.set(name, { ...tensor, data });
         }),
       );
-      // At loading, with the tensor's name.
-      await rejectsWith(t, load(folder), 'ERR_NUMERIC', /finite/);
+      // At loading, with the names of file and tensor.
+      const message = new RegExp(`${component}.model\\.safetensors: [\\w.]+: expected finite weights`);
+      await rejectsWith(t, load(folder), 'ERR_NUMERIC', message);
     }
   });
 });

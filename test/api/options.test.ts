@@ -258,6 +258,26 @@ t.test('generate', async (t) => {
       'noise: unknown option, did you mean noiseLevel?',
     );
     t.throws(() => engine.on(wrong('progress'), () => {}), { code: 'ERR_INVALID_OPTION' });
+    t.throws(() => engine.on('warning', wrong(5)), { message: 'listener: expected a function, got 5' });
+    await rejectsWith(
+      t,
+      engine.dispose(wrong(null)),
+      'ERR_INVALID_OPTION',
+      'options of dispose: expected an object, got null',
+    );
+    await rejectsWith(
+      t,
+      engine.dispose({ abort: wrong('yes') }),
+      'ERR_INVALID_OPTION',
+      'abort: expected true or false, got "yes"',
+    );
+    await rejectsWith(
+      t,
+      engine.dispose(wrong({ abrot: true })),
+      'ERR_INVALID_OPTION',
+      'abrot: unknown option, did you mean abort?',
+    );
+    await engine.generate({ prompt: 'a', steps: 1 }); // none of these has disposed of it
   });
 });
 
@@ -306,6 +326,7 @@ t.test('load', async (t) => {
       [
         [5, '5'],
         [null, 'null'],
+        [{ warn: 5 }, '{"warn":5}'],
       ],
     ],
   };

@@ -100,6 +100,13 @@ TEST("networks: inputs and outputs are checked, and two networks share one memor
   std::vector<float> found(4);
   backend->download(b.tensor({4}, DType::f32), found.data());
   CHECK(same_bits(found, values));
+  // A network that is too large for the machine takes nothing from those that are there.
+  const auto huge =
+      std::make_shared<Lambda>([](Ops& ops, auto, auto) { ops.allocate({1 << 20, 1 << 20, 64}, DType::f32); });
+  CHECK_THROWS(backend->compile(huge, {}, {}), ErrorCode::out_of_memory, "activations of test");
+  network->run(std::vector{a.tensor({4}, DType::f32)}, std::vector{b.tensor({4}, DType::f32)});
+  backend->download(b.tensor({4}, DType::f32), found.data());
+  CHECK(same_bits(found, values));
   CHECK_THROWS(network->run(std::vector{a.tensor({2, 2}, DType::f32)}, std::vector{b.tensor({4}, DType::f32)}),
                ErrorCode::internal, "expected inputs 0 to be f32 [4], got f32 [2, 2]");
 }

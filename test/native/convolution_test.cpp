@@ -24,7 +24,8 @@ TEST("depthwise_conv: both paddings, odd sizes, with and without skip") {
     if (variant.precision != "fp32") continue;  // f32 in all precisions
     const auto backend = make(variant);
     double worst = 0;
-    for (const Shape& shape : {Shape{1, 1, 1, 2}, Shape{2, 3, 2, 6}, Shape{4, 5, 7, 34}, Shape{2, 9, 16, 64}})
+    for (const Shape& shape : {Shape{1, 1, 1, 2}, Shape{1, 1, 1, 4}, Shape{2, 3, 2, 6}, Shape{4, 5, 7, 34}, Shape{2, 9, 16, 64},
+                               Shape{3, 7, 1, 12}, Shape{5, 1, 9, 24}, Shape{2, 33, 35, 8}, Shape{1, 2, 3, 640}})
       for (const Padding padding : {Padding::zero, Padding::replicate})
         for (const bool with_skip : {false, true})
           for (const std::int64_t skip_images : {shape[0], std::int64_t{1}}) {
@@ -68,9 +69,13 @@ TEST("depthwise_conv: same bits for any number of threads and images") {
   Random random(6);
   const auto x = random.normal(shape.elements()), w = random.normal(40 * 9), b = random.normal(40);
   const std::int64_t each = shape.elements() / 5;
+  std::vector<Variant> same;
+  for (const int threads : {1, 2, 3}) same.push_back({.threads = threads});
+  same.push_back({.backend = "cuda"});
   std::vector<float> all;
-  for (const int threads : {1, 2, 3}) {
-    const auto backend = make({.threads = threads});
+  for (const Variant& variant : same) {
+    const auto backend = make(variant);
+    if (variant.backend == "cuda") all.clear();  // agrees with itself
     const auto weight = constant(*backend, w, {40, 1, 3, 3}, Layout::depthwise);
     const auto bias = constant(*backend, b, {40}, Layout::vector);
     const Body body = [&](Ops& ops, auto in) {
@@ -82,5 +87,58 @@ TEST("depthwise_conv: same bits for any number of threads and images") {
     const auto last =
         compute(*backend, {input_f32(shape.with_first(1), {x.end() - each, x.end()})}, shape.with_first(1), body);
     CHECK(same_bits(last, {all.end() - each, all.end()}));
+  }
+}
+
+namespace {
+
+enum class Fused { depthwise_norm, depthwise_norm_skip, norm_depthwise_add };
+
+// Layouts of threads differ by the size of the image and the number of channels: cases for each.
+const Shape fused_shapes[] = {{1, 1, 1, 4},   {2, 3, 5, 6},    {3, 1, 7, 12},   {5, 6, 1, 24},  {2, 16, 17, 36},
+                              {1, 33, 35, 8}, {1, 4, 5, 640},  {1, 3, 3, 1280}, {1, 1, 3, 2560}, {1, 2, 1, 5120},
+                              {1, 1, 257, 1024}};
+
+std::vector<float> apply(Backend& backend, Fused fused, Padding padding, const Shape& shape,
+                         const std::vector<float>& x, const Shape& skip_shape, const std::vector<float>& skip) {
+  const std::int64_t c = shape[3], inputs = fused == Fused::depthwise_norm_skip ? 2 : 1;
+  Random random(21);
+  const auto weight = constant(backend, random.normal(c * inputs * 9, 0.3f), {c, inputs, 3, 3}, Layout::depthwise);
+  const auto bias = constant(backend, random.normal(c), {c}, Layout::vector);
+  return compute(backend, {input_f32(shape, x), input_f32(skip_shape, skip)}, shape, [&](Ops& ops, auto in) {
+    if (fused != Fused::norm_depthwise_add)
+      return ops.depthwise_norm(in[0], inputs == 2 ? &in[1] : nullptr, weight, bias, padding, 1e-6f);
+    ops.norm_depthwise_add(in[0], weight, bias, padding, 1e-6f);
+    return in[0];
+  });
+}
+
+}  // namespace
+
+TEST("convolution and normalisation: fused and plain agree, images keep their bits in a batch") {
+  for (const Variant& variant : cuda_variants()) {
+    const auto backend = make(variant);
+    const auto plain = make({.backend = variant.backend, .precision = variant.precision, .fused = false});
+    for (const Fused fused : {Fused::depthwise_norm, Fused::depthwise_norm_skip, Fused::norm_depthwise_add}) {
+      double worst = 0;
+      bool same = true;
+      for (const Shape& shape : fused_shapes) {
+        // As the networks use them: zeros around the U-Net's, copies of the border around the VQGAN's.
+        const bool vqgan = fused == Fused::norm_depthwise_add;
+        if (vqgan && shape[3] > 1280) continue;
+        const Padding padding = vqgan ? Padding::replicate : Padding::zero;
+        Random random(22);
+        const Shape skip_shape = shape.with_first(1), alone = skip_shape;
+        const auto x = random.normal(shape.elements()), skip = random.normal(skip_shape.elements());
+        const auto found = apply(*backend, fused, padding, shape, x, skip_shape, skip);
+        worst = std::max(worst, error_of(found, doubles(apply(*plain, fused, padding, shape, x, skip_shape, skip))));
+        const auto last = apply(*backend, fused, padding, alone, {x.end() - alone.elements(), x.end()}, alone, skip);
+        same &= same_bits(last, {found.end() - alone.elements(), found.end()});
+      }
+      const char* const names[] = {"depthwise_norm", "depthwise_norm with skip", "norm_depthwise_add"};
+      const std::string name = names[static_cast<int>(fused)] + (", " + variant.text());
+      check(same, __FILE__, __LINE__, name + ": an image's bits depend on the batch");
+      CHECK_BOUND(name, worst, variant.precision == "fp32" ? 2e-6 : variant.precision == "fp16" ? 2e-3 : 1e-2);
+    }
   }
 }

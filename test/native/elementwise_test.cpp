@@ -38,7 +38,7 @@ TEST("activate and gated") {
     const auto backend = make(variant);
     double worst = 0;
     for (const Activation activation : activations)
-      for (const std::int64_t columns : {1, 7, 33, 64}) {
+      for (const std::int64_t columns : {1, 7, 33, 64, 260}) {
         const std::int64_t rows = 29;
         Random random(10);
         auto x = random.normal(rows * 2 * columns, 3);
@@ -72,7 +72,8 @@ TEST("activate and gated") {
 TEST("gather and gather_patches: rows of tables") {
   for (const Variant& variant : variants()) {
     const auto backend = make(variant);
-    const std::int64_t codes = 50, channels = 37, height = 4, width = 6;
+    for (const std::int64_t channels : {1, 37, 64, 640}) {
+    const std::int64_t codes = 50, height = 4, width = 6;
     Random random(11);
     const auto indices = random.integers(2 * height * width, static_cast<std::int32_t>(codes));
     std::vector<std::vector<float>> values;
@@ -108,13 +109,15 @@ TEST("gather and gather_patches: rows of tables") {
             sums.push_back(sum);
           }
     CHECK_BOUND("gather_patches, " + variant.text(), error_of(found, sums), bound_for(*backend, 1e-6, 5e-3));
+    }
   }
 }
 
 TEST("modulate, add, columns, repeat, select_row") {
   for (const Variant& variant : variants()) {
     const auto backend = make(variant);
-    const std::int64_t rows = 21, channels = 35;
+    for (const std::int64_t channels : {9, 35, 64, 1280}) {
+    const std::int64_t rows = 21;
     Random random(12);
     const auto x = random.normal(rows * channels), y = random.normal(rows * channels);
     const auto table = random.normal(3 * 2 * channels);
@@ -145,12 +148,90 @@ TEST("modulate, add, columns, repeat, select_row") {
     for (std::size_t copy = 0; copy < 3; ++copy)
       CHECK(same_bits(x, {twice.begin() + static_cast<std::ptrdiff_t>(copy * x.size()),
                           twice.begin() + static_cast<std::ptrdiff_t>((copy + 1) * x.size())}));
+    }
+  }
+}
+
+TEST("cuda: tokens and rows outside of their tables read the nearest row") {
+  for (const Variant& variant : cuda_variants()) {
+    const auto backend = make(variant);
+    const std::int64_t codes = 3, channels = 8;
+    std::vector<float> values(static_cast<std::size_t>(codes * channels));
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i);
+    const auto table = constant(*backend, values, {codes, channels}, Layout::table);
+    const auto zero = constant(*backend, std::vector<float>(8), {channels}, Layout::vector);
+    const std::vector<float> first(values.begin(), values.begin() + channels), last(values.end() - channels, values.end());
+    const std::int32_t lowest = std::numeric_limits<std::int32_t>::min();
+    for (const std::int32_t token : {lowest, -1, 3, std::numeric_limits<std::int32_t>::max()}) {
+      const std::vector<float>& expected = token < 0 ? first : last;
+      CHECK(same_bits(compute(*backend, {input_i32({1}, {token})}, {1, channels},
+                              [&](Ops& ops, auto in) { return ops.gather(table, in[0]); }),
+                      expected));
+      std::vector<float> four;
+      for (const float value : expected) four.push_back(4 * value);
+      const std::array<ConstantPtr, 4> tables{table, table, table, table};
+      CHECK(same_bits(
+          compute(*backend, {input_i32({1, 2, 2}, {token, token, token, token})}, {1, 1, 1, channels},
+                  [&](Ops& ops, auto in) { return ops.gather_patches(tables, zero, in[0]); }),
+          four));
+      CHECK(same_bits(compute(*backend, {input_f32({codes, channels}, values), input_i32({1}, {token})}, {channels},
+                              [](Ops& ops, auto in) { return ops.select_row(in[0], in[1]); }),
+                      expected));
+    }
+  }
+}
+
+TEST("cuda: copies between all types and places, aligned or not") {
+  for (const Variant& variant : cuda_variants()) {
+    const auto backend = make(variant);
+    bool right = true;
+    for (const std::int64_t channels : {1, 3, 5, 8, 24, 1000}) {
+      const Shape shape{5, channels}, rest = shape.with_first(4);
+      std::vector<float> x(static_cast<std::size_t>(shape.elements()));
+      for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 251);  // exact in 16 bits
+      const std::vector<float> expected(x.begin() + channels, x.end());
+      for (const DType first : {DType::f32, DType::bf16, DType::f16})
+        for (const DType second : {DType::f32, DType::bf16, DType::f16})
+          right &= same_bits(compute(*backend, {input_f32(shape, x)}, rest,
+                                     [&](Ops& ops, auto in) {
+                                       const Tensor made = ops.convert(in[0], first);
+                                       const Tensor part = ops.allocate(rest, second);
+                                       ops.copy(made.slice(1, 4), part);
+                                       const Tensor all = ops.allocate(shape, first);
+                                       ops.copy(part, all.slice(1, 4));
+                                       return all.slice(1, 4);
+                                     }),
+                             expected);
+      std::vector<float> twice = expected;
+      for (float& value : twice) value *= 2;
+      right &= same_bits(compute(*backend, {input_f32(shape, x)}, rest,
+                                 [&](Ops& ops, auto in) {
+                                   const Tensor sum = ops.allocate(shape, DType::f32).slice(1, 4);
+                                   ops.copy(in[0].slice(1, 4), sum);
+                                   ops.add(sum, in[0].slice(1, 4));
+                                   return ops.activate(sum, Activation::none, DType::f32);
+                                 }),
+                         twice);
+      std::vector<std::uint8_t> bytes(x.size());
+      for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(i);
+      const auto network = std::make_shared<Lambda>([](Ops& ops, std::span<const Tensor> in, std::span<const Tensor> out) {
+        ops.copy(ops.repeat(in[0].slice(1, 4), 3).slice(4, 4), out[0]);
+        ops.copy(in[1].slice(1, 4), out[1]);
+      });
+      std::vector<std::int32_t> numbers(bytes.begin(), bytes.end());
+      const auto found = run(*backend, network, {input_u8(shape, bytes), input_i32(shape, numbers)},
+                             {{rest, DType::u8}, {rest, DType::i32}});
+      right &= found[0] == std::vector<std::uint8_t>(bytes.begin() + channels, bytes.end());
+      right &= as<std::int32_t>(found[1]) == std::vector<std::int32_t>(numbers.begin() + channels, numbers.end());
+    }
+    CHECK(right);
   }
 }
 
 TEST("to_pixels rounds half to even and clamps; from_pixels is its inverse") {
-  for (const std::string& isa : instruction_sets()) {
-    const auto backend = make({.isa = isa});
+  for (const Variant& variant : variants()) {
+    if (variant.precision != "fp32") continue;
+    const auto backend = make(variant);
     std::vector<float> all(256);
     for (std::size_t i = 0; i < 256; ++i) all[i] = static_cast<float>(i) / 255.0f;
     const auto same = pixels_of(*backend, all);
@@ -170,8 +251,9 @@ TEST("to_pixels rounds half to even and clamps; from_pixels is its inverse") {
 }
 
 TEST("nearest_code: lowest index on ties") {
-  for (const std::string& isa : instruction_sets()) {
-    const auto backend = make({.isa = isa});
+  for (const Variant& variant : variants()) {
+    if (variant.precision != "fp32") continue;
+    const auto backend = make(variant);
     for (const std::int64_t codes : {1, 5, 100, 517}) {
       const std::int64_t channels = 4, rows = 77;
       Random random(13);

@@ -160,6 +160,18 @@ TEST("the queue is bounded, deadlines are kept") {
   for (const auto& job : jobs) CHECK_EQUAL(job->future.get(), "done");
 }
 
+TEST("a deadline is kept while the engine waits for companions") {
+  EngineOptions options = options_for(golden_folder() + "/loop");
+  options.max_delay_ms = 3000;
+  LoadedEngine loaded(std::move(options));
+  const auto head = submit(*loaded.engine, 1);
+  const auto late = submit(*loaded.engine, 2, {1}, 0, 20);  // of another shape, behind the head
+  CHECK(late->future.wait_for(std::chrono::milliseconds(1500)) == std::future_status::ready);
+  CHECK_EQUAL(late->future.get(), "ERR_DEADLINE");
+  loaded.engine->dispose(false, {});  // the head need not wait any longer
+  CHECK_EQUAL(head->future.get(), "done");
+}
+
 TEST("jobs are cancelled in the queue, while running, and alone in a shared batch") {
   auto loaded = golden_engine(4);
   Engine& engine = *loaded.engine;

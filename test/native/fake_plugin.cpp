@@ -8,7 +8,7 @@ namespace paella::cuda {
 
 namespace {
 
-[[maybe_unused]] Survey fake_survey() {
+Survey fake_survey() {
   Survey result;
   result.driver_version = "12.2";
   result.runtime_version = "13.0";
@@ -23,7 +23,7 @@ namespace {
   return result;
 }
 
-[[maybe_unused]] std::unique_ptr<Backend> fake_backend(const Options& options) {
+std::unique_ptr<Backend> fake_backend(const Options& options) {
   if (options.device == 1) throw std::runtime_error("not one of ours");
   throw Error(ErrorCode::numeric, "out of the plug-in, precision " + options.precision, "a remedy");
 }
@@ -32,18 +32,19 @@ namespace {
 
 }  // namespace paella::cuda
 
-#if !defined(PAELLA_FAKE_WITHOUT_ENTRY)
-const paella::cuda::Plugin* paella_cuda_plugin() {
-  using namespace paella::cuda;
 #if defined(PAELLA_FAKE_OTHER_ABI)
-  static const Plugin plugin = {"0.0.1 another compiler", nullptr, nullptr, nullptr, nullptr};
+#define PAELLA_FAKE_ABI "0.0.1 another compiler"
 #else
-  static const Plugin plugin = {plugin_abi, "90", fake_survey, fake_backend, nullptr};
+#define PAELLA_FAKE_ABI paella::cuda::plugin_abi
 #endif
+#if defined(PAELLA_FAKE_WITHOUT_ENTRY)
+#define PAELLA_FAKE_ENTRY another_entry
+#else
+#define PAELLA_FAKE_ENTRY paella_cuda_plugin
+#endif
+
+extern "C" __attribute__((visibility("default"))) const paella::cuda::Plugin* PAELLA_FAKE_ENTRY() {
+  using namespace paella::cuda;
+  static const Plugin plugin = {PAELLA_FAKE_ABI, "90", fake_survey, fake_backend, nullptr};
   return &plugin;
 }
-#else
-extern "C" __attribute__((visibility("default"))) int paella_used() {
-  return paella::cuda::fake_survey().reason.empty() && !paella::cuda::fake_backend({});
-}
-#endif

@@ -18,6 +18,9 @@ void check_bound(const std::string& what, double found, double bound, const char
 // Prints why a test could not run here, and counts it.
 void skip(const std::string& why);
 
+// Defined by the program: why none of its tests can run as it was asked to; empty if they can.
+std::string why_not_here();
+
 struct Registration {
   Registration(const char* file, const char* name, std::function<void()> body) {
     add_test(file, name, std::move(body));

@@ -35,7 +35,9 @@ Doubles grn(const Doubles& h, std::int64_t images, std::int64_t channels, const 
   return out;
 }
 
-const Shape shapes[] = {{1, 1, 1, 1}, {1, 3, 5, 17}, {5, 2, 3, 33}, {1, 9, 16, 64}, {2, 8, 8, 640}};
+const Shape shapes[] = {{1, 1, 1, 1},   {1, 1, 1, 4},   {1, 3, 5, 17},   {5, 2, 3, 33},   {3, 1, 7, 12},
+                        {1, 9, 16, 64}, {2, 8, 8, 640}, {1, 2, 1, 1280}, {1, 1, 3, 2566}, {5, 1, 1, 5120},
+                        {1, 1, 2, 16388}};
 
 }  // namespace
 
@@ -102,21 +104,26 @@ TEST("grn: norms per image and channel") {
 }
 
 TEST("normalisation: same bits for any number of threads and images") {
-  const std::int64_t height = 12, width = 13, channels = 72;
-  Random random(4);
-  const auto x = random.normal(5 * height * width * channels, 0.5f), g = random.normal(channels);
-  const std::int64_t each = height * width * channels;
+  std::vector<std::vector<Variant>> groups;  // those of a group agree
   for (const std::string& precision : precisions()) {
-    std::vector<float> all;
-    for (const int threads : {1, 2, 3}) {
-      const auto backend = make({.precision = precision, .threads = threads});
+    groups.emplace_back();
+    for (const int threads : {1, 2, 3}) groups.back().push_back({.precision = precision, .threads = threads});
+  }
+  for (const Variant& variant : cuda_variants()) groups.push_back({variant});
+  for (const Shape& shape : {Shape{5, 12, 13, 72}, Shape{5, 5, 14, 1284}}) {
+    const std::int64_t channels = shape[3], each = shape.elements() / 5;
+    Random random(4);
+    const auto x = random.normal(shape.elements(), 0.5f), g = random.normal(channels);
+    for (const auto& group : groups) {
+      std::vector<float> all;
+      for (const Variant& variant : group) {
+      const auto backend = make(variant);
       const auto gamma = constant(*backend, g, {channels}, Layout::vector);
       const auto both = [&](Ops& ops, std::span<const Tensor> in) {
         const Tensor h = ops.layer_norm(in[0], 1e-6f, ops.operand_type());
         ops.grn(h, gamma);
         return h;
       };
-      const Shape shape{5, height, width, channels};
       const auto found = compute(*backend, {input_f32(shape, x)}, shape, both);
       if (all.empty()) all = found;
       CHECK(same_bits(found, all));
@@ -125,6 +132,7 @@ TEST("normalisation: same bits for any number of threads and images") {
         const auto alone = compute(*backend, {input_f32(shape.with_first(1), own)}, shape.with_first(1), both);
         CHECK(same_bits(alone, {all.begin() + image * each, all.begin() + (image + 1) * each}));
       }
+    }
     }
   }
 }

@@ -7,16 +7,31 @@
 #include "core/error.h"
 #include "cpu/cpu_backend.h"
 #include "cuda/cuda_backend.h"
+#include "cuda/plugin_loader.h"
 
 namespace paella::test {
 
+bool on_gpu() {
+  const char* wanted = std::getenv("PAELLA_TEST_GPU");
+  return wanted != nullptr && *wanted != '\0' && std::strcmp(wanted, "0") != 0;
+}
+
+std::string why_not_here() {
+  if (!on_gpu()) return {};
+  const cuda::Availability found = cuda::availability(cuda::plugin());
+  return found.available ? "" : "nothing runs on a GPU here: " + found.reason;
+}
+
 std::string Variant::text() const {
-  if (backend != "cpu") return concat(backend, ' ', precision, fused ? "" : ", plain");
+  if (backend != "cpu") return concat(backend, on_gpu() ? "-gpu " : " ", precision, fused ? "" : ", plain");
   return concat(precision, isa.empty() ? "" : "/" + isa, ", ", threads, " threads", fused ? "" : ", plain");
 }
 
 std::unique_ptr<Backend> make(const Variant& variant) {
-  if (variant.backend == "cuda") return cuda::make_backend({.precision = variant.precision, .fused = variant.fused});
+  if (variant.backend == "cuda") {
+    const cuda::Options options{.precision = variant.precision, .fused = variant.fused};
+    return on_gpu() ? cuda::usable(cuda::plugin()).make_backend(options) : cuda::make_backend(options);
+  }
   if (!variant.isa.empty()) setenv("PAELLA_CPU_ISA", variant.isa.c_str(), 1);
   auto backend =
       cpu::make_backend({.precision = variant.precision, .threads = variant.threads, .fused = variant.fused});
@@ -49,11 +64,17 @@ std::vector<std::string> instruction_sets() {
 
 std::vector<std::string> precisions() { return cpu::describe().precisions; }
 
+std::vector<Variant> cuda_variants() {
+  std::vector<Variant> all;
+  for (const char* precision : {"fp32", "bf16", "fp16"}) all.push_back({.backend = "cuda", .precision = precision});
+  return all;
+}
+
 std::vector<Variant> variants() {
   std::vector<Variant> all;
-  for (const std::string& precision : precisions())
+  for (const std::string& precision : on_gpu() ? std::vector<std::string>{} : precisions())
     for (const std::string& isa : instruction_sets()) all.push_back({.precision = precision, .isa = isa});
-  for (const char* precision : {"fp32", "bf16", "fp16"}) all.push_back({.backend = "cuda", .precision = precision});
+  for (const Variant& variant : cuda_variants()) all.push_back(variant);
   return all;
 }
 

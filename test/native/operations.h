@@ -15,9 +15,13 @@
 
 namespace paella::test {
 
+// "cuda" is the executor of native/cuda/ on the CPU, see test/simt/. With PAELLA_TEST_GPU=1 it is the plug-in on a GPU
+// instead: the same tests with the same bounds, and variants() holds nothing else.
+bool on_gpu();
+
 // How a backend is made. isa: a value of PAELLA_CPU_ISA; empty: the best one.
 struct Variant {
-  std::string backend = "cpu";  // or "cuda": kernels of native/cuda/ on the CPU, see test/simt/
+  std::string backend = "cpu";  // or "cuda"
   std::string precision = "fp32";
   std::string isa = {};
   int threads = 2;
@@ -33,7 +37,8 @@ std::unique_ptr<Backend> backend_named(const std::string& name, int threads = 2)
 std::vector<std::string> instruction_sets();
 // fp32, and bf16 if the CPU has it.
 std::vector<std::string> precisions();
-// All instruction sets × precisions of the CPU, and the precisions of CUDA.
+std::vector<Variant> cuda_variants();
+// All instruction sets × precisions of the CPU, and the precisions of CUDA; on_gpu(): only those.
 std::vector<Variant> variants();
 
 // Relative error (norm of the difference over norm) that rounding of operands explains.

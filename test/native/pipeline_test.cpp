@@ -236,8 +236,9 @@ TEST("a GPU's job: one block up, a launch a step and one to decode, one block do
     CHECK_EQUAL(after.synchronizations - before.synchronizations, 0u);
     return batch;
   };
-  Watcher first, second;
+  Watcher warm, first, second;
   Observer quiet;
+  setup.generator->generate(shape, images, warm);  // takes memory and captures
   const GeneratedBatch watched = job(first, 9);
   CHECK_EQUAL(first.steps, 8);
   CHECK(job(second, 9).pixels == watched.pixels);

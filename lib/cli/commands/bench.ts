@@ -5,6 +5,7 @@ import type { LoadOptions } from '../../options/load-options.js';
 import { invalidOption } from '../../options/validate.js';
 import { type BenchRow, measure } from '../bench/measure.js';
 import { type ReportFormat, report } from '../bench/report.js';
+import { checkOutput } from '../output.js';
 import { Progress } from '../progress.js';
 import { type Arguments, type Context, print } from '../run.js';
 import { pick, value } from '../values.js';
@@ -15,6 +16,7 @@ const generateLists = ['width', 'steps', 'count', 'guidanceScale'];
 export async function run(args: Arguments, { signal, json }: Context): Promise<undefined> {
   const repeat = positive('repeat', args.repeat, 1);
   const warmup = positive('warmup', args.warmup, 0);
+  const output = checkOutput(args.output);
   const combinations = product(args, [...loadLists, ...generateLists]);
   const progress = new Progress();
   const rows: BenchRow[] = [];
@@ -38,7 +40,7 @@ export async function run(args: Arguments, { signal, json }: Context): Promise<u
     progress.clear();
   }
   const text = report(rows, json ? 'json' : (args.format as ReportFormat));
-  if (typeof args.output === 'string') await writeAtomically(args.output, `${text}\n`);
+  if (output !== undefined) await writeAtomically(output, `${text}\n`);
   else print(text);
 }
 

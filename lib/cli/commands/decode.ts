@@ -2,11 +2,11 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { text as readAll } from 'node:stream/consumers';
-import { Paella } from '../../engine/paella.js';
 import type { TokenGrid } from '../../engine/types.js';
 import { ioError, PaellaError } from '../../errors.js';
 import type { EncodeOptions } from '../../images/generated-image.js';
 import { OutputPlan } from '../output.js';
+import { loadEngine } from '../progress.js';
 import { type Arguments, type Context, print, printJson } from '../run.js';
 import { loadValues, pick } from '../values.js';
 
@@ -14,7 +14,7 @@ export async function run(args: Arguments, { signal, json }: Context): Promise<u
   const file = String(args.tokens);
   const plan = new OutputPlan(args.output, args.format);
   const grid = await readGrid(file);
-  const engine = await Paella.load({ ...loadValues(args), signal });
+  const engine = await loadEngine({ ...loadValues(args), signal });
   try {
     const image = await engine.decodeTokens(grid);
     signal.throwIfAborted();

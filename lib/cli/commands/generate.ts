@@ -18,7 +18,7 @@ const sampling = [
 
 export async function run(args: Arguments, { signal, json }: Context): Promise<undefined> {
   // No words at all is a mistake, "" is a prompt.
-  const words = (args.prompt as string[] | undefined) ?? [];
+  const words = [...((args.prompt as string[] | undefined) ?? []), ...((args['--'] as string[] | undefined) ?? [])];
   const prompt = words.length > 0 ? words.join(' ') : undefined;
   if (prompt === undefined) throw invalidOption('prompt', 'some words', undefined, 'run `paella --help`');
   const plan = new OutputPlan(args.output, args.format);
@@ -41,7 +41,7 @@ export async function run(args: Arguments, { signal, json }: Context): Promise<u
   const engine = await Paella.load({
     ...loadValues(args),
     signal,
-    onProgress: ({ phase, loaded, total }) => progress.bar(`loading ${phase}`, loaded, total),
+    onProgress: progress.loading,
   });
   const loadMs = performance.now() - started;
   try {

@@ -1,15 +1,23 @@
 /** paella inspect <image or model> */
 import { statSync } from 'node:fs';
-import { Paella } from '../../engine/paella.js';
 import { PaellaError } from '../../errors.js';
 import { readMetadata } from '../../images/input.js';
+import { loadEngine } from '../progress.js';
 import { type Arguments, type Context, print, printJson } from '../run.js';
 import { bytes, millions, table } from '../text.js';
 
 export async function run(args: Arguments, context: Context): Promise<undefined> {
   const what = String(args.what);
-  if (statSync(what, { throwIfNoEntry: false })?.isFile()) await inspectImage(what, context);
+  if (isFile(what)) await inspectImage(what, context);
   else await inspectModel(what, context);
+}
+
+function isFile(name: string): boolean {
+  try {
+    return statSync(name).isFile();
+  } catch {
+    return false; // then it may be the name of a model, and if not, that is what the message is about
+  }
 }
 
 async function inspectImage(file: string, { json }: Context): Promise<void> {
@@ -30,7 +38,7 @@ async function inspectImage(file: string, { json }: Context): Promise<void> {
 }
 
 async function inspectModel(name: string, { signal, json }: Context): Promise<void> {
-  const engine = await Paella.load({ model: name, signal });
+  const engine = await loadEngine({ model: name, signal });
   try {
     const { model, precision } = engine;
     const { memory } = engine.stats();
