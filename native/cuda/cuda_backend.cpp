@@ -74,10 +74,10 @@ struct Activations {
     const std::size_t before = memory.bytes();
     if (bytes <= before) return;
     const auto make = [&](std::size_t size) {
-      return Memory(context.runtime, context.account, size, Memory::Use::activations, concat("activations of ", network));
+      return Memory(context.runtime, context.account, size, Memory::Use::activations,
+                    concat("activations of ", network));
     };
-    context.runtime->synchronize();
-    memory.reset();
+    memory.reset();  // waits for what still uses it
     ++generation;
     try {
       memory = make(bytes);

@@ -3,6 +3,8 @@
 #include <cuda_runtime.h>
 
 #include <array>
+#include <cstdlib>
+#include <cstring>
 #include <unordered_map>
 
 #include "core/error.h"
@@ -87,11 +89,19 @@ std::size_t free_memory_of(int index, std::size_t total) {
   return free;
 }
 
+// Whether the start of a kernel may overlap the end of the one before (device.cuh). PAELLA_CUDA_OVERLAP=0 forbids it:
+// a wrong result that goes away with it is a race between kernels.
+bool overlap_wanted(const DeviceInfo& info) {
+  const char* value = std::getenv("PAELLA_CUDA_OVERLAP");
+  return info.major >= 9 && (value == nullptr || std::strcmp(value, "0") != 0);
+}
+
 class CudaRuntime final : public Runtime {
  public:
   explicit CudaRuntime(int index) {
     check(cudaSetDevice(index), "cudaSetDevice");
     info_ = device_info(index);
+    overlap_ = overlap_wanted(info_);
     check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
     info_.memory_free = memory_free();
   }
@@ -122,8 +132,7 @@ class CudaRuntime final : public Runtime {
     return data;
   }
   void free(void* data) noexcept override {
-    // An aborted job leaves work in the stream that still uses its memory. That cudaFree waits for it is habit, not
-    // promise.
+    // That cudaFree waits by itself is habit, not promise.
     if (!capturing_) cudaStreamSynchronize(stream_);
     cudaFree(data);
   }
@@ -207,7 +216,7 @@ class CudaRuntime final : public Runtime {
     cudaLaunchAttribute attribute = {};
     attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
     attribute.val.programmaticStreamSerializationAllowed = 1;
-    if (info_.major >= 9) {
+    if (overlap_) {
       config.attrs = &attribute;
       config.numAttrs = 1;
     }
@@ -217,7 +226,7 @@ class CudaRuntime final : public Runtime {
  private:
   DeviceInfo info_;
   cudaStream_t stream_ = nullptr;
-  bool capturing_ = false;
+  bool overlap_ = false, capturing_ = false;
   static constexpr std::uint64_t kept_events = 8;
   std::array<cudaEvent_t, kept_events> events_{};
   std::uint64_t marks_ = 0;

@@ -49,6 +49,7 @@ class Runtime {
   // Aligned to 256 bytes. ERR_OUT_OF_MEMORY with needed and free bytes; the runtime stays usable. `purpose` is for that
   // message: "weights in_mapper.0.weight".
   virtual void* allocate(std::size_t bytes, const std::string& purpose) = 0;
+  // Waits for what was enqueued: an aborted job leaves work that still uses its memory.
   virtual void free(void* data) noexcept = 0;
 
   // In stream order. The host memory of an upload may be reused when the call returns; a download waits for its data.

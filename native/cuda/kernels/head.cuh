@@ -285,7 +285,8 @@ constexpr int plain_tile = 64, plain_depth = 16, plain_stride = plain_tile + 4;
 template <typename Sink>
 __global__ void __launch_bounds__(head_threads, 2) plain_product_kernel(PlainProduct product, Sink sink) {
   // Read four at a time, which arrays of floats are not aligned for.
-  __shared__ Vector<float, 4> feature_memory[plain_depth * plain_stride / 4], head_memory[plain_depth * plain_stride / 4];
+  constexpr int fours = plain_depth * plain_stride / 4;
+  __shared__ Vector<float, 4> feature_memory[fours], head_memory[fours];
   float *features = feature_memory[0].v, *head = head_memory[0].v;
   const int thread = static_cast<int>(threadIdx.x), code_at = thread % 16 * 4, row_at = thread / 16 * 4;
   const int first_row = static_cast<int>(blockIdx.x) * plain_tile;
