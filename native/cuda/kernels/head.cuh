@@ -87,13 +87,11 @@ struct StoreSink {
   PAELLA_DEVICE void take(State&, int, int first_row, int row, std::int32_t code, float (&four)[4]) const {
     if (first_row + row >= rows) return;
     float* to = logits + static_cast<std::int64_t>(first_row + row) * codes + code;
-    if (codes % 4 == 0) {
-      if (code < codes) store_floats<4>(to, four);
-    } else {
+    // Both conditions in one: the other way round a register spills on sm_120.
+    if (code + 4 <= codes && codes % 4 == 0) return store_floats<4>(to, four);
 #pragma unroll
-      for (int i = 0; i < 4; ++i)
-        if (code + i < codes) to[i] = four[i];
-    }
+    for (int i = 0; i < 4; ++i)
+      if (code + i < codes) to[i] = four[i];
   }
   template <typename State>
   PAELLA_DEVICE void turn(State&) const {}
