@@ -26,8 +26,6 @@ PAELLA_DEVICE float activated(Activation activation, float x) {
   return x;
 }
 
-PAELLA_DEVICE int clamped(int index, int count) { return index < 0 ? 0 : index < count ? index : count - 1; }
-
 // --- flat: `count` elements, N per thread ---
 
 // Calls body(Width<N>, i) for the elements of this thread.

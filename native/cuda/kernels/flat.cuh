@@ -17,6 +17,8 @@ inline Grid flat_grid(std::int64_t pieces, int threads = flat_threads) {
   return grid(ceil_div(pieces, threads));
 }
 
+PAELLA_DEVICE int clamped(int index, int count) { return index < 0 ? 0 : index < count ? index : count - 1; }
+
 PAELLA_DEVICE unsigned flat_index() { return blockIdx.x * blockDim.x + threadIdx.x; }
 
 // Pointers to what earlier kernels write are never `const … __restrict__`: the compiler would take it for constant, and
