@@ -123,17 +123,19 @@ TEST("convolution and normalisation: fused and plain agree, images keep their bi
       double worst = 0;
       bool same = true;
       for (const Shape& shape : fused_shapes) {
-        // As the networks use them: zeros around the U-Net's, copies of the border around the VQGAN's.
+        // As the networks use them: zeros around the U-Net's, copies of the border around the VQGAN's; small ones both.
         const bool vqgan = fused == Fused::norm_depthwise_add;
         if (vqgan && shape[3] > 1280) continue;
-        const Padding padding = vqgan ? Padding::replicate : Padding::zero;
-        Random random(22);
-        const Shape skip_shape = shape.with_first(1), alone = skip_shape;
-        const auto x = random.normal(shape.elements()), skip = random.normal(skip_shape.elements());
-        const auto found = apply(*backend, fused, padding, shape, x, skip_shape, skip);
-        worst = std::max(worst, error_of(found, doubles(apply(*plain, fused, padding, shape, x, skip_shape, skip))));
-        const auto last = apply(*backend, fused, padding, alone, {x.end() - alone.elements(), x.end()}, alone, skip);
-        same &= same_bits(last, {found.end() - alone.elements(), found.end()});
+        for (const Padding padding : {Padding::replicate, Padding::zero}) {
+          if ((padding == Padding::replicate) != vqgan && shape.elements() > 1000) continue;
+          Random random(22);
+          const Shape skip_shape = shape.with_first(1), alone = skip_shape;
+          const auto x = random.normal(shape.elements()), skip = random.normal(skip_shape.elements());
+          const auto found = apply(*backend, fused, padding, shape, x, skip_shape, skip);
+          worst = std::max(worst, error_of(found, doubles(apply(*plain, fused, padding, shape, x, skip_shape, skip))));
+          const auto last = apply(*backend, fused, padding, alone, {x.end() - alone.elements(), x.end()}, alone, skip);
+          same &= same_bits(last, {found.end() - alone.elements(), found.end()});
+        }
       }
       const char* const names[] = {"depthwise_norm", "depthwise_norm with skip", "norm_depthwise_add"};
       const std::string name = names[static_cast<int>(fused)] + (", " + variant.text());

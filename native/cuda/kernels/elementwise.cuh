@@ -35,6 +35,7 @@ PAELLA_DEVICE void for_elements(std::int64_t count, const Body& body) {
   if (first + N <= count) {
     body(Width<N>{}, first);
   } else {
+#pragma unroll 1
     for (std::int64_t i = first; i < count; ++i) body(Width<1>{}, i);
   }
 }
@@ -253,6 +254,7 @@ __global__ void __launch_bounds__(128)
   Nearest best[R];
 #pragma unroll
   for (int r = 0; r < R; ++r) best[r] = {INFINITY, 0};
+#pragma unroll 2
   for (int k = lane; k < count; k += warp_size) {
     float distance[R] = {};
     if constexpr (narrow) {
