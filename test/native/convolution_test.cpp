@@ -24,8 +24,9 @@ TEST("depthwise_conv: both paddings, odd sizes, with and without skip") {
     if (variant.precision != "fp32") continue;  // f32 in all precisions
     const auto backend = make(variant);
     double worst = 0;
-    for (const Shape& shape : {Shape{1, 1, 1, 2}, Shape{1, 1, 1, 4}, Shape{2, 3, 2, 6}, Shape{4, 5, 7, 34}, Shape{2, 9, 16, 64},
-                               Shape{3, 7, 1, 12}, Shape{5, 1, 9, 24}, Shape{2, 33, 35, 8}, Shape{1, 2, 3, 640}})
+    for (const Shape& shape :
+         {Shape{1, 1, 1, 2}, Shape{1, 1, 1, 4}, Shape{2, 3, 2, 6}, Shape{4, 5, 7, 34}, Shape{2, 9, 16, 64},
+          Shape{3, 7, 1, 12}, Shape{5, 1, 9, 24}, Shape{2, 33, 35, 8}, Shape{1, 2, 3, 640}})
       for (const Padding padding : {Padding::zero, Padding::replicate})
         for (const bool with_skip : {false, true})
           for (const std::int64_t skip_images : {shape[0], std::int64_t{1}}) {
@@ -95,9 +96,9 @@ namespace {
 enum class Fused { depthwise_norm, depthwise_norm_skip, norm_depthwise_add };
 
 // Layouts of threads differ by the size of the image and the number of channels: cases for each.
-const Shape fused_shapes[] = {{1, 1, 1, 4},   {2, 3, 5, 6},    {3, 1, 7, 12},   {5, 6, 1, 24},  {2, 16, 17, 36},
-                              {1, 33, 35, 8}, {1, 4, 5, 640},  {1, 3, 3, 1280}, {1, 1, 3, 2560}, {1, 2, 1, 5120},
-                              {1, 1, 257, 1024}};
+const Shape fused_shapes[] = {{1, 1, 1, 4},    {2, 3, 5, 6},    {3, 1, 7, 12},    {5, 6, 1, 24},
+                              {2, 16, 17, 36}, {1, 33, 35, 8},  {1, 4, 5, 640},   {1, 3, 3, 1280},
+                              {1, 1, 3, 2560}, {1, 2, 1, 5120}, {1, 1, 257, 1024}};
 
 std::vector<float> apply(Backend& backend, Fused fused, Padding padding, const Shape& shape,
                          const std::vector<float>& x, const Shape& skip_shape, const std::vector<float>& skip) {

@@ -88,8 +88,7 @@ PAELLA_DEVICE void convolve(const Convolution& c, const Place& place, int channe
 #pragma unroll
         for (int dy = 0; dy < 3; ++dy)
 #pragma unroll
-          for (int n = 0; n < N; ++n)
-            acc[l * P + p][n] = fmaf(v[l + dy][n], taps.w[dy * 3 + dx][n], acc[l * P + p][n]);
+          for (int n = 0; n < N; ++n) acc[l * P + p][n] = fmaf(v[l + dy][n], taps.w[dy * 3 + dx][n], acc[l * P + p][n]);
     }
   }
 #pragma unroll
@@ -102,8 +101,7 @@ PAELLA_DEVICE void convolve(const Convolution& c, const Place& place, int channe
 // out [B, H, W, C] f32 = conv, or += conv if `add`. One thread per field and N input channels: `pieces` in all,
 // `groups` = inputs·C / N per field.
 template <bool add, int L, int P, int inputs, int N>
-__global__ void __launch_bounds__(128)
-    convolution_kernel(Convolution c, float* out, unsigned pieces, unsigned groups) {
+__global__ void __launch_bounds__(128) convolution_kernel(Convolution c, float* out, unsigned pieces, unsigned groups) {
   const unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= pieces) return;
   constexpr int M = N / inputs;
@@ -235,10 +233,10 @@ __global__ void __launch_bounds__(32 * most_warps<L>)
       const float factor = 1.0f / sqrtf(fmaf(squares[i], scale, epsilon));
 #pragma unroll
       for (int m = 0; m < M; ++m) v[i][m] *= factor;
-      store_floats<M>(
-          out + ((static_cast<std::int64_t>(place.image) * c.height + line) * c.width + column) * c.channels +
-              thread * M,
-          v[i]);
+      store_floats<M>(out +
+                          ((static_cast<std::int64_t>(place.image) * c.height + line) * c.width + column) * c.channels +
+                          thread * M,
+                      v[i]);
     }
 }
 

@@ -31,8 +31,7 @@ PAELLA_DEVICE void begin_flat() {
 }
 
 // The largest power of two up to 16 that divides all the byte counts and addresses.
-inline int common_bytes(std::initializer_list<std::int64_t> byte_counts,
-                        std::initializer_list<const void*> addresses) {
+inline int common_bytes(std::initializer_list<std::int64_t> byte_counts, std::initializer_list<const void*> addresses) {
   std::uintptr_t all = 16;
   for (const std::int64_t bytes : byte_counts) all |= static_cast<std::uintptr_t>(bytes);
   for (const void* address : addresses) all |= reinterpret_cast<std::uintptr_t>(address);

@@ -14,8 +14,8 @@ inline constexpr std::int64_t grn_run = 64;  // pixels whose squares are added u
 // registers of a warp, or of a block if `block`: C is a multiple of 4 and at most 4 · steps · threads of a row.
 template <typename Out, bool centred, bool block, int steps>
 __global__ void __launch_bounds__(block ? 1024 : 32 * warp_rows)
-    norm_kernel(const float* x, const float* __restrict__ weight, std::int64_t rows, int channels,
-                float epsilon, Out* out) {
+    norm_kernel(const float* x, const float* __restrict__ weight, std::int64_t rows, int channels, float epsilon,
+                Out* out) {
   __shared__ float scratch[32];
   const int threads = block ? static_cast<int>(blockDim.x) : warp_size;
   const int thread = static_cast<int>(threadIdx.x) % threads;
@@ -65,8 +65,8 @@ __global__ void __launch_bounds__(block ? 1024 : 32 * warp_rows)
 // The same for any number of channels: a warp per row, which is read from memory each time.
 template <typename Out, bool centred>
 __global__ void __launch_bounds__(32 * warp_rows)
-    norm_any_kernel(const float* x, const float* __restrict__ weight, std::int64_t rows, int channels,
-                    float epsilon, Out* out) {
+    norm_any_kernel(const float* x, const float* __restrict__ weight, std::int64_t rows, int channels, float epsilon,
+                    Out* out) {
   const int lane = static_cast<int>(threadIdx.x) % warp_size;
   const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * warp_rows + threadIdx.x / warp_size;
   if (row >= rows) return;  // whole warps
@@ -91,8 +91,7 @@ __global__ void __launch_bounds__(32 * warp_rows)
 // neighbouring channels, a warp every eighth pixel; the warps' sums are added in order.
 template <typename T, int N>
 __global__ void __launch_bounds__(256)
-    square_sums_kernel(const T* h, std::int64_t pixels, int first_run, int channels,
-                       float* sums) {
+    square_sums_kernel(const T* h, std::int64_t pixels, int first_run, int channels, float* sums) {
   constexpr int warps = 8, steps = static_cast<int>(grn_run) / warps;
   constexpr int stride = 32 + 32 / N;  // so that reads in the order of channels meet all banks
   __shared__ float partial[warps][N * stride];
@@ -131,8 +130,8 @@ __global__ void __launch_bounds__(256)
 // Adds `runs` sums of each image (blockIdx.x) in order, to what factors [images, C] holds already unless `begin`; if
 // `end`, these totals become the factors 1 + γ·G/(mean G + 1e-6).
 __global__ void __launch_bounds__(1024)
-    response_factors_kernel(const float* sums, int runs, int channels, const float* __restrict__ gamma,
-                            bool begin, bool end, float* factors) {
+    response_factors_kernel(const float* sums, int runs, int channels, const float* __restrict__ gamma, bool begin,
+                            bool end, float* factors) {
   __shared__ float scratch[32];
   begin_flat();
   sums += static_cast<std::int64_t>(blockIdx.x) * runs * channels;
