@@ -14,8 +14,8 @@ namespace {
 
 Convolution convolution_of(const Tensor& x, const Tensor* skip, const Constant& weight, const Constant& bias,
                            Padding padding) {
-  for (int axis = 1; axis < 4; ++axis)
-    expect(x.shape[axis] < 1 << 24, "convolution: expected sizes below 2^24, got ", x.shape.text());
+  expect(x.shape[1] * x.shape[2] * x.shape[3] <= 0x7fffffff, "convolution: expected images below 2^31 elements, got ",
+         x.shape.text());
   return {x.as<float>(),
           skip == nullptr ? nullptr : skip->as<float>(),
           cuda(weight).as<float>(),
@@ -63,18 +63,17 @@ void launch_convolution_norm(Runtime& runtime, const Tensor& x, const Convolutio
   });
 }
 
-inline constexpr std::int64_t most_inputs = 128 * most_warps<1, 2, 2>;  // inputs·C that a block can hold
-static_assert(most_warps<1, 2, 1> == most_warps<1, 2, 2> && most_warps<1, 4, 2> == most_warps<1, 2, 2>);
+constexpr std::int64_t most_inputs = 128 * most_warps<1>;  // inputs·C that a block can hold
 
 // The size of the fields follows from the size of an image, never from how many there are: two lines where that makes
 // many blocks of few threads, two pixels where even single lines make few.
 template <int inputs>
 void convolve_and_normalise(Runtime& runtime, const Tensor& x, const Convolution& c, float epsilon, const Tensor& out) {
   if (x.elements() == 0) return;
-  const std::int64_t pixels = x.shape[1] * x.shape[2], width = x.shape[3] * inputs;
-  if (pixels >= 1024 && width <= 1280) return launch_convolution_norm<2, 4, inputs>(runtime, x, c, epsilon, out);
-  if (pixels >= 256 && width <= 128 * most_warps<1, 4, inputs>)
-    return launch_convolution_norm<1, 4, inputs>(runtime, x, c, epsilon, out);
+  const std::int64_t pixels = x.shape[1] * x.shape[2];
+  if (pixels >= 1024 && x.shape[3] * inputs <= 1280)
+    return launch_convolution_norm<2, 4, inputs>(runtime, x, c, epsilon, out);
+  if (pixels >= 256) return launch_convolution_norm<1, 4, inputs>(runtime, x, c, epsilon, out);
   launch_convolution_norm<1, 2, inputs>(runtime, x, c, epsilon, out);
 }
 

@@ -50,14 +50,13 @@ void CudaOps::do_gather_patches(std::span<const ConstantPtr, 4> tables, const Co
     using T = typename decltype(type)::type;
     Tables<T> all{};
     for (std::size_t s = 0; s < 4; ++s) all.table[s] = cuda(*tables[s]).as<T>();
-    with_width<T, float>(
-        channels, {all.table[0], all.table[1], all.table[2], all.table[3], cuda(bias).data, out.data},
-        [&](auto width) {
-          constexpr int n = decltype(width)::value;
-          launch_rows<n>(runtime(), gather_patches_kernel<n, T>, out.shape.rows(), channels, all,
-                         as_int(tables[0]->shape[0]), cuda(bias).as<float>(), tokens.as<std::int32_t>(),
-                         as_int(out.shape[2]), out.as<float>());
-        });
+    with_width<T, float>(channels, {all.table[0], all.table[1], all.table[2], all.table[3], cuda(bias).data, out.data},
+                         [&](auto width) {
+                           constexpr int n = decltype(width)::value;
+                           launch_rows<n>(runtime(), gather_patches_kernel<n, T>, out.shape.rows(), channels, all,
+                                          as_int(tables[0]->shape[0]), cuda(bias).as<float>(),
+                                          tokens.as<std::int32_t>(), as_int(out.shape[2]), out.as<float>());
+                         });
   });
 }
 

@@ -34,9 +34,8 @@ void normalise(Runtime& runtime, const Tensor& x, const float* weight, float eps
 }  // namespace
 
 void CudaOps::do_layer_norm(const Tensor& x, float epsilon, const Tensor& out) {
-  with_type(out.dtype, [&](auto type) {
-    normalise<typename decltype(type)::type, true>(runtime(), x, nullptr, epsilon, out);
-  });
+  with_type(out.dtype,
+            [&](auto type) { normalise<typename decltype(type)::type, true>(runtime(), x, nullptr, epsilon, out); });
 }
 
 void CudaOps::do_rms_norm(const Tensor& x, const Constant& weight, float epsilon, const Tensor& out) {

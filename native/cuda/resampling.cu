@@ -12,8 +12,7 @@ namespace {
 // neighbouring fine pixels, `per_pair` units, one half of a coarse one. Threads follow the order of the coarse grid.
 template <typename Unit>
 __global__ void __launch_bounds__(flat_threads)
-    fine_coarse_kernel(const Unit* from, Unit* to, bool to_coarse, unsigned pieces,
-                       unsigned width, unsigned per_pair) {
+    fine_coarse_kernel(const Unit* from, Unit* to, bool to_coarse, unsigned pieces, unsigned width, unsigned per_pair) {
   begin_flat();
   const unsigned i = flat_index();
   if (i >= pieces) return;
@@ -42,8 +41,7 @@ void move_fine_coarse(Runtime& runtime, const Tensor& from, const Tensor& to, bo
 // x [B, 2h, 2w, C] → [B, h, w, 16, C]; pieces of N channels.
 template <int N, typename Out>
 __global__ void __launch_bounds__(flat_threads)
-    patches_kernel(const float* x, int height, int width, Out* out, unsigned pieces,
-                   unsigned per_row) {
+    patches_kernel(const float* x, int height, int width, Out* out, unsigned pieces, unsigned per_row) {
   begin_flat();
   const unsigned i = flat_index();
   if (i >= pieces) return;
@@ -54,8 +52,7 @@ __global__ void __launch_bounds__(flat_threads)
   const int sx = static_cast<int>(pixel % columns) * 2 + tap % 4 - 1;
   float v[N] = {};
   if (sy >= 0 && sy < height && sx >= 0 && sx < width)
-    load_floats<N>(
-        x + (((static_cast<std::size_t>(image) * height + sy) * width + sx) * per_row + i % per_row) * N, v);
+    load_floats<N>(x + (((static_cast<std::size_t>(image) * height + sy) * width + sx) * per_row + i % per_row) * N, v);
   store_floats<N>(out + static_cast<std::size_t>(i) * N, v);
 }
 
@@ -63,8 +60,8 @@ __global__ void __launch_bounds__(flat_threads)
 // each direction, added in the order of patches.
 template <int N>
 __global__ void __launch_bounds__(flat_threads)
-    overlap_add_kernel(const float* patches, const float* __restrict__ bias, int lines, int columns,
-                       float* out, unsigned pieces, unsigned per_row) {
+    overlap_add_kernel(const float* patches, const float* __restrict__ bias, int lines, int columns, float* out,
+                       unsigned pieces, unsigned per_row) {
   begin_flat();
   const unsigned i = flat_index();
   if (i >= pieces) return;

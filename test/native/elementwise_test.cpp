@@ -73,42 +73,42 @@ TEST("gather and gather_patches: rows of tables") {
   for (const Variant& variant : variants()) {
     const auto backend = make(variant);
     for (const std::int64_t channels : {1, 37, 64, 640}) {
-    const std::int64_t codes = 50, height = 4, width = 6;
-    Random random(11);
-    const auto indices = random.integers(2 * height * width, static_cast<std::int32_t>(codes));
-    std::vector<std::vector<float>> values;
-    std::array<ConstantPtr, 4> tables;
-    for (std::size_t s = 0; s < 4; ++s) {
-      values.push_back(random.normal(codes * channels));
-      tables[s] = constant(*backend, values[s], {codes, channels}, Layout::table);
-    }
-    const auto b = random.normal(channels);
-    const auto bias = constant(*backend, b, {channels}, Layout::vector);
-    const Input tokens = input_i32({2, height, width}, indices);
-    const auto rows = compute(*backend, {tokens}, {2, height, width, channels},
-                              [&](Ops& ops, auto in) { return ops.gather(tables[0], in[0]); });
-    Doubles expected;
-    for (const std::int32_t index : indices)
-      for (std::int64_t c = 0; c < channels; ++c)
-        expected.push_back(values[0][static_cast<std::size_t>(index * channels + c)]);
-    CHECK_BOUND("gather, " + variant.text(), error_of(rows, expected), bound_for(*backend, 0, 5e-3));
+      const std::int64_t codes = 50, height = 4, width = 6;
+      Random random(11);
+      const auto indices = random.integers(2 * height * width, static_cast<std::int32_t>(codes));
+      std::vector<std::vector<float>> values;
+      std::array<ConstantPtr, 4> tables;
+      for (std::size_t s = 0; s < 4; ++s) {
+        values.push_back(random.normal(codes * channels));
+        tables[s] = constant(*backend, values[s], {codes, channels}, Layout::table);
+      }
+      const auto b = random.normal(channels);
+      const auto bias = constant(*backend, b, {channels}, Layout::vector);
+      const Input tokens = input_i32({2, height, width}, indices);
+      const auto rows = compute(*backend, {tokens}, {2, height, width, channels},
+                                [&](Ops& ops, auto in) { return ops.gather(tables[0], in[0]); });
+      Doubles expected;
+      for (const std::int32_t index : indices)
+        for (std::int64_t c = 0; c < channels; ++c)
+          expected.push_back(values[0][static_cast<std::size_t>(index * channels + c)]);
+      CHECK_BOUND("gather, " + variant.text(), error_of(rows, expected), bound_for(*backend, 0, 5e-3));
 
-    const auto found = compute(*backend, {tokens}, {2, height / 2, width / 2, channels},
-                               [&](Ops& ops, auto in) { return ops.gather_patches(tables, bias, in[0]); });
-    Doubles sums;
-    for (std::int64_t image = 0; image < 2; ++image)
-      for (std::int64_t y = 0; y < height / 2; ++y)
-        for (std::int64_t x = 0; x < width / 2; ++x)
-          for (std::int64_t c = 0; c < channels; ++c) {
-            double sum = b[static_cast<std::size_t>(c)];
-            for (std::int64_t s = 0; s < 4; ++s) {
-              const std::int64_t at = (image * height + 2 * y + s / 2) * width + 2 * x + s % 2;
-              const std::int64_t token = indices[static_cast<std::size_t>(at)];
-              sum += values[static_cast<std::size_t>(s)][static_cast<std::size_t>(token * channels + c)];
+      const auto found = compute(*backend, {tokens}, {2, height / 2, width / 2, channels},
+                                 [&](Ops& ops, auto in) { return ops.gather_patches(tables, bias, in[0]); });
+      Doubles sums;
+      for (std::int64_t image = 0; image < 2; ++image)
+        for (std::int64_t y = 0; y < height / 2; ++y)
+          for (std::int64_t x = 0; x < width / 2; ++x)
+            for (std::int64_t c = 0; c < channels; ++c) {
+              double sum = b[static_cast<std::size_t>(c)];
+              for (std::int64_t s = 0; s < 4; ++s) {
+                const std::int64_t at = (image * height + 2 * y + s / 2) * width + 2 * x + s % 2;
+                const std::int64_t token = indices[static_cast<std::size_t>(at)];
+                sum += values[static_cast<std::size_t>(s)][static_cast<std::size_t>(token * channels + c)];
+              }
+              sums.push_back(sum);
             }
-            sums.push_back(sum);
-          }
-    CHECK_BOUND("gather_patches, " + variant.text(), error_of(found, sums), bound_for(*backend, 1e-6, 5e-3));
+      CHECK_BOUND("gather_patches, " + variant.text(), error_of(found, sums), bound_for(*backend, 1e-6, 5e-3));
     }
   }
 }
@@ -117,37 +117,37 @@ TEST("modulate, add, columns, repeat, select_row") {
   for (const Variant& variant : variants()) {
     const auto backend = make(variant);
     for (const std::int64_t channels : {9, 35, 64, 1280}) {
-    const std::int64_t rows = 21;
-    Random random(12);
-    const auto x = random.normal(rows * channels), y = random.normal(rows * channels);
-    const auto table = random.normal(3 * 2 * channels);
-    const Shape shape{1, 3, 7, channels};
-    const std::vector<Input> inputs{input_f32(shape, x), input_f32(shape, y), input_f32({3, 2 * channels}, table),
-                                    input_i32({1}, {2})};
-    const auto modulated = compute(*backend, inputs, shape, [&](Ops& ops, auto in) {
-      ops.modulate(in[0], ops.select_row(in[2], in[3]));
-      ops.add(in[0], in[1]);
-      return in[0];
-    });
-    Doubles expected(x.size());
-    for (std::size_t i = 0; i < x.size(); ++i) {
-      const std::size_t c = i % static_cast<std::size_t>(channels), n = static_cast<std::size_t>(channels);
-      expected[i] = x[i] * (1.0 + table[4 * n + c]) + table[5 * n + c] + y[i];
-    }
-    CHECK_BOUND("modulate and add, " + variant.text(), error_of(modulated, expected), 1e-6);
+      const std::int64_t rows = 21;
+      Random random(12);
+      const auto x = random.normal(rows * channels), y = random.normal(rows * channels);
+      const auto table = random.normal(3 * 2 * channels);
+      const Shape shape{1, 3, 7, channels};
+      const std::vector<Input> inputs{input_f32(shape, x), input_f32(shape, y), input_f32({3, 2 * channels}, table),
+                                      input_i32({1}, {2})};
+      const auto modulated = compute(*backend, inputs, shape, [&](Ops& ops, auto in) {
+        ops.modulate(in[0], ops.select_row(in[2], in[3]));
+        ops.add(in[0], in[1]);
+        return in[0];
+      });
+      Doubles expected(x.size());
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        const std::size_t c = i % static_cast<std::size_t>(channels), n = static_cast<std::size_t>(channels);
+        expected[i] = x[i] * (1.0 + table[4 * n + c]) + table[5 * n + c] + y[i];
+      }
+      CHECK_BOUND("modulate and add, " + variant.text(), error_of(modulated, expected), 1e-6);
 
-    const auto some =
-        compute(*backend, inputs, shape.with_last(4), [&](Ops& ops, auto in) { return ops.columns(in[0], 5, 4); });
-    bool right = true;
-    for (std::int64_t i = 0; i < rows * 4; ++i)
-      right &= some[static_cast<std::size_t>(i)] == x[static_cast<std::size_t>(i / 4 * channels + 5 + i % 4)];
-    CHECK(right);
+      const auto some =
+          compute(*backend, inputs, shape.with_last(4), [&](Ops& ops, auto in) { return ops.columns(in[0], 5, 4); });
+      bool right = true;
+      for (std::int64_t i = 0; i < rows * 4; ++i)
+        right &= some[static_cast<std::size_t>(i)] == x[static_cast<std::size_t>(i / 4 * channels + 5 + i % 4)];
+      CHECK(right);
 
-    const auto twice =
-        compute(*backend, inputs, shape.with_first(3), [&](Ops& ops, auto in) { return ops.repeat(in[0], 3); });
-    for (std::size_t copy = 0; copy < 3; ++copy)
-      CHECK(same_bits(x, {twice.begin() + static_cast<std::ptrdiff_t>(copy * x.size()),
-                          twice.begin() + static_cast<std::ptrdiff_t>((copy + 1) * x.size())}));
+      const auto twice =
+          compute(*backend, inputs, shape.with_first(3), [&](Ops& ops, auto in) { return ops.repeat(in[0], 3); });
+      for (std::size_t copy = 0; copy < 3; ++copy)
+        CHECK(same_bits(x, {twice.begin() + static_cast<std::ptrdiff_t>(copy * x.size()),
+                            twice.begin() + static_cast<std::ptrdiff_t>((copy + 1) * x.size())}));
     }
   }
 }
@@ -160,7 +160,8 @@ TEST("cuda: tokens and rows outside of their tables read the nearest row") {
     for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i);
     const auto table = constant(*backend, values, {codes, channels}, Layout::table);
     const auto zero = constant(*backend, std::vector<float>(8), {channels}, Layout::vector);
-    const std::vector<float> first(values.begin(), values.begin() + channels), last(values.end() - channels, values.end());
+    const std::vector<float> first(values.begin(), values.begin() + channels),
+        last(values.end() - channels, values.end());
     const std::int32_t lowest = std::numeric_limits<std::int32_t>::min();
     for (const std::int32_t token : {lowest, -1, 3, std::numeric_limits<std::int32_t>::max()}) {
       const std::vector<float>& expected = token < 0 ? first : last;
@@ -170,10 +171,9 @@ TEST("cuda: tokens and rows outside of their tables read the nearest row") {
       std::vector<float> four;
       for (const float value : expected) four.push_back(4 * value);
       const std::array<ConstantPtr, 4> tables{table, table, table, table};
-      CHECK(same_bits(
-          compute(*backend, {input_i32({1, 2, 2}, {token, token, token, token})}, {1, 1, 1, channels},
-                  [&](Ops& ops, auto in) { return ops.gather_patches(tables, zero, in[0]); }),
-          four));
+      CHECK(same_bits(compute(*backend, {input_i32({1, 2, 2}, {token, token, token, token})}, {1, 1, 1, channels},
+                              [&](Ops& ops, auto in) { return ops.gather_patches(tables, zero, in[0]); }),
+                      four));
       CHECK(same_bits(compute(*backend, {input_f32({codes, channels}, values), input_i32({1}, {token})}, {channels},
                               [](Ops& ops, auto in) { return ops.select_row(in[0], in[1]); }),
                       expected));
@@ -214,10 +214,11 @@ TEST("cuda: copies between all types and places, aligned or not") {
                          twice);
       std::vector<std::uint8_t> bytes(x.size());
       for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(i);
-      const auto network = std::make_shared<Lambda>([](Ops& ops, std::span<const Tensor> in, std::span<const Tensor> out) {
-        ops.copy(ops.repeat(in[0].slice(1, 4), 3).slice(4, 4), out[0]);
-        ops.copy(in[1].slice(1, 4), out[1]);
-      });
+      const auto network =
+          std::make_shared<Lambda>([](Ops& ops, std::span<const Tensor> in, std::span<const Tensor> out) {
+            ops.copy(ops.repeat(in[0].slice(1, 4), 3).slice(4, 4), out[0]);
+            ops.copy(in[1].slice(1, 4), out[1]);
+          });
       std::vector<std::int32_t> numbers(bytes.begin(), bytes.end());
       const auto found = run(*backend, network, {input_u8(shape, bytes), input_i32(shape, numbers)},
                              {{rest, DType::u8}, {rest, DType::i32}});

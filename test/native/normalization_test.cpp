@@ -35,9 +35,9 @@ Doubles grn(const Doubles& h, std::int64_t images, std::int64_t channels, const 
   return out;
 }
 
-const Shape shapes[] = {{1, 1, 1, 1},   {1, 1, 1, 4},   {1, 3, 5, 17},   {5, 2, 3, 33},   {3, 1, 7, 12},
-                        {1, 9, 16, 64}, {2, 8, 8, 640}, {1, 2, 1, 1280}, {1, 1, 3, 2566}, {5, 1, 1, 5120},
-                        {1, 1, 2, 16388}};
+const Shape shapes[] = {{1, 1, 1, 1},    {1, 1, 1, 4},    {1, 3, 5, 17},   {5, 2, 3, 33},
+                        {3, 1, 7, 12},   {1, 9, 16, 64},  {2, 8, 8, 640},  {1, 2, 1, 1280},
+                        {1, 1, 3, 2566}, {5, 1, 1, 5120}, {1, 1, 2, 16388}};
 
 }  // namespace
 
@@ -117,22 +117,22 @@ TEST("normalisation: same bits for any number of threads and images") {
     for (const auto& group : groups) {
       std::vector<float> all;
       for (const Variant& variant : group) {
-      const auto backend = make(variant);
-      const auto gamma = constant(*backend, g, {channels}, Layout::vector);
-      const auto both = [&](Ops& ops, std::span<const Tensor> in) {
-        const Tensor h = ops.layer_norm(in[0], 1e-6f, ops.operand_type());
-        ops.grn(h, gamma);
-        return h;
-      };
-      const auto found = compute(*backend, {input_f32(shape, x)}, shape, both);
-      if (all.empty()) all = found;
-      CHECK(same_bits(found, all));
-      for (std::int64_t image = 0; image < 5; ++image) {
-        const std::vector<float> own(x.begin() + image * each, x.begin() + (image + 1) * each);
-        const auto alone = compute(*backend, {input_f32(shape.with_first(1), own)}, shape.with_first(1), both);
-        CHECK(same_bits(alone, {all.begin() + image * each, all.begin() + (image + 1) * each}));
+        const auto backend = make(variant);
+        const auto gamma = constant(*backend, g, {channels}, Layout::vector);
+        const auto both = [&](Ops& ops, std::span<const Tensor> in) {
+          const Tensor h = ops.layer_norm(in[0], 1e-6f, ops.operand_type());
+          ops.grn(h, gamma);
+          return h;
+        };
+        const auto found = compute(*backend, {input_f32(shape, x)}, shape, both);
+        if (all.empty()) all = found;
+        CHECK(same_bits(found, all));
+        for (std::int64_t image = 0; image < 5; ++image) {
+          const std::vector<float> own(x.begin() + image * each, x.begin() + (image + 1) * each);
+          const auto alone = compute(*backend, {input_f32(shape.with_first(1), own)}, shape.with_first(1), both);
+          CHECK(same_bits(alone, {all.begin() + image * each, all.begin() + (image + 1) * each}));
+        }
       }
-    }
     }
   }
 }

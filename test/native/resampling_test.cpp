@@ -69,7 +69,8 @@ TEST("overlap_add_4x4: what a transposed 4×4 convolution with stride 2 and padd
     if (variant.precision != "fp32") continue;
     const auto backend = make(variant);
     double worst = 0;
-    for (const Shape& coarse : {Shape{1, 1, 1, 3}, Shape{2, 3, 2, 5}, Shape{1, 4, 5, 32}, Shape{5, 1, 3, 12}, Shape{1, 2, 1, 640}}) {
+    for (const Shape& coarse :
+         {Shape{1, 1, 1, 3}, Shape{2, 3, 2, 5}, Shape{1, 4, 5, 32}, Shape{5, 1, 3, 12}, Shape{1, 2, 1, 640}}) {
       const Shape in_shape = coarse.with_last(coarse[3] * 16), out{coarse[0], coarse[1] * 2, coarse[2] * 2, coarse[3]};
       Random random(7);
       const auto x = random.normal(in_shape.elements()), b = random.normal(coarse[3]);

@@ -6,7 +6,7 @@
 // wherever in its field a pixel lies.
 #pragma once
 
-#include "cuda/launch.cuh"
+#include "cuda/kernels/flat.cuh"
 
 namespace paella::cuda {
 
@@ -55,30 +55,29 @@ PAELLA_DEVICE void convolve(const Convolution& c, const Place& place, int channe
   const bool skipped = inputs == 2 && channel >= c.channels;
   const float* base = skipped ? c.skip : c.x;
   const int image = skipped ? place.image % c.skip_images : place.image;
-  const std::int64_t line_size = static_cast<std::int64_t>(c.width) * c.channels;
-  base += image * c.height * line_size + (skipped ? channel - c.channels : channel);
+  const int line_size = c.width * c.channels;  // images have less than 2^31 elements
+  base += static_cast<std::int64_t>(image) * c.height * line_size + (skipped ? channel - c.channels : channel);
 
+  // Every load is made, at a place inside the image; zeros are put in afterwards. So no load waits for a branch.
+  int lines[L + 2];
+  bool line_counts[L + 2];
+#pragma unroll
+  for (int j = 0; j < L + 2; ++j) {
+    const int line = place.line + j - 1;
+    lines[j] = clamped(line, c.height) * line_size;
+    line_counts[j] = c.replicate || (line >= 0 && line < c.height);
+  }
   float acc[L * P][N] = {};
 #pragma unroll
   for (int i = 0; i < P + 2; ++i) {
-    int column = place.column + i - 1;
-    bool inside = column >= 0 && column < c.width;
-    if (c.replicate) {
-      column = column < 0 ? 0 : column < c.width ? column : c.width - 1;
-      inside = true;
-    }
+    const int column = place.column + i - 1, offset = clamped(column, c.width) * c.channels;
+    const bool column_counts = c.replicate || (column >= 0 && column < c.width);
     float v[L + 2][N];
 #pragma unroll
     for (int j = 0; j < L + 2; ++j) {
-      int line = place.line + j - 1;
-      bool valid = inside && line >= 0 && line < c.height;
-      if (c.replicate) {
-        line = line < 0 ? 0 : line < c.height ? line : c.height - 1;
-        valid = true;
-      }
+      load_floats<N>(base + (lines[j] + offset), v[j]);
 #pragma unroll
-      for (int n = 0; n < N; ++n) v[j][n] = 0;
-      if (valid) load_floats<N>(base + line * line_size + column * c.channels, v[j]);
+      for (int n = 0; n < N; ++n) v[j][n] = line_counts[j] && column_counts ? v[j][n] : 0.0f;
     }
 #pragma unroll
     for (int dx = 0; dx < 3; ++dx) {
@@ -89,8 +88,7 @@ PAELLA_DEVICE void convolve(const Convolution& c, const Place& place, int channe
 #pragma unroll
         for (int dy = 0; dy < 3; ++dy)
 #pragma unroll
-          for (int n = 0; n < N; ++n)
-            acc[l * P + p][n] = fmaf(v[l + dy][n], taps.w[dy * 3 + dx][n], acc[l * P + p][n]);
+          for (int n = 0; n < N; ++n) acc[l * P + p][n] = fmaf(v[l + dy][n], taps.w[dy * 3 + dx][n], acc[l * P + p][n]);
     }
   }
 #pragma unroll
@@ -103,8 +101,7 @@ PAELLA_DEVICE void convolve(const Convolution& c, const Place& place, int channe
 // out [B, H, W, C] f32 = conv, or += conv if `add`. One thread per field and N input channels: `pieces` in all,
 // `groups` = inputs·C / N per field.
 template <bool add, int L, int P, int inputs, int N>
-__global__ void __launch_bounds__(128)
-    convolution_kernel(Convolution c, float* out, unsigned pieces, unsigned groups) {
+__global__ void __launch_bounds__(128) convolution_kernel(Convolution c, float* out, unsigned pieces, unsigned groups) {
   const unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= pieces) return;
   constexpr int M = N / inputs;
@@ -165,6 +162,7 @@ PAELLA_DEVICE void group_sums(float (&v)[M], float* scratch, int warp, int warps
   __syncthreads();
 #pragma unroll
   for (int i = 0; i < M; ++i) v[i] = 0;
+#pragma unroll 2
   for (int w = 0; w < warps; ++w) {
     float part[M];
     load_floats<M>(scratch + w * M, part);
@@ -174,16 +172,16 @@ PAELLA_DEVICE void group_sums(float (&v)[M], float* scratch, int warp, int warps
 }
 
 // Warps of a block of convolution_norm_kernel at most, so that its registers suffice.
-template <int L, int P, int inputs>
-inline constexpr int most_warps = P == 4 && (L == 2 || inputs == 1) ? 16 : 20;
+template <int L>
+inline constexpr int most_warps = L == 2 ? 12 : 20;
 
 // out [B, H, W, C] = layer_norm(conv). A block has blockDim.x / (32·warps) groups of `warps` warps; a group takes one
 // field with all its channels, 4 inputs per thread: inputs·C ≤ 128·warps.
 template <typename Out, int L, int P, int inputs>
-__global__ void __launch_bounds__(32 * most_warps<L, P, inputs>)
+__global__ void __launch_bounds__(32 * most_warps<L>)
     convolution_norm_kernel(Convolution c, float epsilon, Out* out, unsigned fields, int warps) {
   constexpr int N = 4, M = N / inputs, pixels = L * P;
-  alignas(16) __shared__ float scratch[2][most_warps<L, P, inputs> * pixels];
+  alignas(16) __shared__ float scratch[2][most_warps<L> * pixels];
   const int warp = static_cast<int>(threadIdx.x) / warp_size, group_at = warp / warps * warps;
   const int thread = static_cast<int>(threadIdx.x) - group_at * warp_size, channel = thread * N;
   const unsigned field = blockIdx.x * (blockDim.x / (warp_size * warps)) + warp / warps;
@@ -235,10 +233,10 @@ __global__ void __launch_bounds__(32 * most_warps<L, P, inputs>)
       const float factor = 1.0f / sqrtf(fmaf(squares[i], scale, epsilon));
 #pragma unroll
       for (int m = 0; m < M; ++m) v[i][m] *= factor;
-      store_floats<M>(
-          out + ((static_cast<std::int64_t>(place.image) * c.height + line) * c.width + column) * c.channels +
-              thread * M,
-          v[i]);
+      store_floats<M>(out +
+                          ((static_cast<std::int64_t>(place.image) * c.height + line) * c.width + column) * c.channels +
+                          thread * M,
+                      v[i]);
     }
 }
 

@@ -26,8 +26,6 @@ PAELLA_DEVICE float activated(Activation activation, float x) {
   return x;
 }
 
-PAELLA_DEVICE int clamped(int index, int count) { return index < 0 ? 0 : index < count ? index : count - 1; }
-
 // --- flat: `count` elements, N per thread ---
 
 // Calls body(Width<N>, i) for the elements of this thread.
@@ -37,6 +35,7 @@ PAELLA_DEVICE void for_elements(std::int64_t count, const Body& body) {
   if (first + N <= count) {
     body(Width<N>{}, first);
   } else {
+#pragma unroll 1
     for (std::int64_t i = first; i < count; ++i) body(Width<1>{}, i);
   }
 }
@@ -56,8 +55,7 @@ __global__ void __launch_bounds__(flat_threads)
 }
 
 template <int N>
-__global__ void __launch_bounds__(flat_threads)
-    add_kernel(float* x, const float* y, std::int64_t count) {
+__global__ void __launch_bounds__(flat_threads) add_kernel(float* x, const float* y, std::int64_t count) {
   begin_flat();
   for_elements<N>(count, [&](auto width, std::int64_t i) {
     constexpr int n = decltype(width)::value;
@@ -71,8 +69,7 @@ __global__ void __launch_bounds__(flat_threads)
 }
 
 template <int N, typename In, typename Out>
-__global__ void __launch_bounds__(flat_threads)
-    convert_kernel(const In* from, std::int64_t count, Out* to) {
+__global__ void __launch_bounds__(flat_threads) convert_kernel(const In* from, std::int64_t count, Out* to) {
   begin_flat();
   for_elements<N>(count, [&](auto width, std::int64_t i) {
     constexpr int n = decltype(width)::value;
@@ -135,8 +132,7 @@ __global__ void __launch_bounds__(flat_threads)
 
 template <int N, typename In, typename Out>
 __global__ void __launch_bounds__(flat_threads)
-    gated_kernel(const In* x, Activation activation, Out* out, unsigned pieces,
-                 unsigned per_row) {
+    gated_kernel(const In* x, Activation activation, Out* out, unsigned pieces, unsigned per_row) {
   begin_flat();
   const unsigned i = flat_index();
   if (i >= pieces) return;
@@ -151,8 +147,8 @@ __global__ void __launch_bounds__(flat_threads)
 
 template <int N, typename T>
 __global__ void __launch_bounds__(flat_threads)
-    gather_kernel(const T* __restrict__ table, int rows, const std::int32_t* indices,
-                  float* out, unsigned pieces, unsigned per_row) {
+    gather_kernel(const T* __restrict__ table, int rows, const std::int32_t* indices, float* out, unsigned pieces,
+                  unsigned per_row) {
   begin_flat();
   const unsigned i = flat_index();
   if (i >= pieces) return;
@@ -170,9 +166,8 @@ struct Tables {
 // tokens [B, 2h, 2w] → [B, h, w, C]: bias + the tables' rows of the four tokens, in order.
 template <int N, typename T>
 __global__ void __launch_bounds__(flat_threads)
-    gather_patches_kernel(Tables<T> tables, int rows, const float* __restrict__ bias,
-                          const std::int32_t* tokens, int width, float* out, unsigned pieces,
-                          unsigned per_row) {
+    gather_patches_kernel(Tables<T> tables, int rows, const float* __restrict__ bias, const std::int32_t* tokens,
+                          int width, float* out, unsigned pieces, unsigned per_row) {
   begin_flat();
   const unsigned i = flat_index();
   if (i >= pieces) return;
@@ -198,8 +193,7 @@ __global__ void __launch_bounds__(flat_threads)
 // out [rows, per_row] ← x [rows, stride] from unit `first` on.
 template <typename Unit>
 __global__ void __launch_bounds__(flat_threads)
-    columns_kernel(const Unit* x, unsigned stride, unsigned first, Unit* out, unsigned pieces,
-                   unsigned per_row) {
+    columns_kernel(const Unit* x, unsigned stride, unsigned first, Unit* out, unsigned pieces, unsigned per_row) {
   begin_flat();
   const unsigned i = flat_index();
   if (i < pieces) out[i] = x[static_cast<std::size_t>(i / per_row) * stride + first + i % per_row];
@@ -207,8 +201,7 @@ __global__ void __launch_bounds__(flat_threads)
 
 // `pieces` units, written `times` times.
 template <typename Unit>
-__global__ void __launch_bounds__(flat_threads)
-    repeat_kernel(const Unit* x, Unit* out, unsigned pieces, int times) {
+__global__ void __launch_bounds__(flat_threads) repeat_kernel(const Unit* x, Unit* out, unsigned pieces, int times) {
   begin_flat();
   const unsigned i = flat_index();
   if (i >= pieces) return;
@@ -218,8 +211,7 @@ __global__ void __launch_bounds__(flat_threads)
 
 template <typename Unit>
 __global__ void __launch_bounds__(flat_threads)
-    select_row_kernel(const Unit* table, int rows, const std::int32_t* row,
-                      Unit* out, unsigned pieces) {
+    select_row_kernel(const Unit* table, int rows, const std::int32_t* row, Unit* out, unsigned pieces) {
   begin_flat();
   const unsigned i = flat_index();
   if (i < pieces) out[i] = table[static_cast<std::size_t>(clamped(row[0], rows)) * pieces + i];
@@ -241,8 +233,8 @@ struct Nearest {
 // One warp for R rows of x [rows, C], a code per lane at a time. C = 4 if `narrow`: rows stay in registers.
 template <int R, bool narrow>
 __global__ void __launch_bounds__(128)
-    nearest_code_kernel(const float* x, std::int64_t rows, int channels, const float* __restrict__ codes,
-                        int count, std::int32_t* out) {
+    nearest_code_kernel(const float* x, std::int64_t rows, int channels, const float* __restrict__ codes, int count,
+                        std::int32_t* out) {
   wait_for_previous();
   const int lane = static_cast<int>(threadIdx.x) % warp_size, warp = static_cast<int>(threadIdx.x) / warp_size;
   const std::int64_t first = (static_cast<std::int64_t>(blockIdx.x) * (blockDim.x / warp_size) + warp) * R;
@@ -255,6 +247,7 @@ __global__ void __launch_bounds__(128)
   Nearest best[R];
 #pragma unroll
   for (int r = 0; r < R; ++r) best[r] = {INFINITY, 0};
+#pragma unroll 2
   for (int k = lane; k < count; k += warp_size) {
     float distance[R] = {};
     if constexpr (narrow) {

@@ -17,6 +17,8 @@ inline Grid flat_grid(std::int64_t pieces, int threads = flat_threads) {
   return grid(ceil_div(pieces, threads));
 }
 
+PAELLA_DEVICE int clamped(int index, int count) { return index < 0 ? 0 : index < count ? index : count - 1; }
+
 PAELLA_DEVICE unsigned flat_index() { return blockIdx.x * blockDim.x + threadIdx.x; }
 
 // Pointers to what earlier kernels write are never `const … __restrict__`: the compiler would take it for constant, and
@@ -29,8 +31,7 @@ PAELLA_DEVICE void begin_flat() {
 }
 
 // The largest power of two up to 16 that divides all the byte counts and addresses.
-inline int common_bytes(std::initializer_list<std::int64_t> byte_counts,
-                        std::initializer_list<const void*> addresses) {
+inline int common_bytes(std::initializer_list<std::int64_t> byte_counts, std::initializer_list<const void*> addresses) {
   std::uintptr_t all = 16;
   for (const std::int64_t bytes : byte_counts) all |= static_cast<std::uintptr_t>(bytes);
   for (const void* address : addresses) all |= reinterpret_cast<std::uintptr_t>(address);

@@ -14,8 +14,8 @@ inline constexpr std::int64_t grn_run = 64;  // pixels whose squares are added u
 // registers of a warp, or of a block if `block`: C is a multiple of 4 and at most 4 · steps · threads of a row.
 template <typename Out, bool centred, bool block, int steps>
 __global__ void __launch_bounds__(block ? 1024 : 32 * warp_rows)
-    norm_kernel(const float* x, const float* __restrict__ weight, std::int64_t rows, int channels,
-                float epsilon, Out* out) {
+    norm_kernel(const float* x, const float* __restrict__ weight, std::int64_t rows, int channels, float epsilon,
+                Out* out) {
   __shared__ float scratch[32];
   const int threads = block ? static_cast<int>(blockDim.x) : warp_size;
   const int thread = static_cast<int>(threadIdx.x) % threads;
@@ -65,8 +65,8 @@ __global__ void __launch_bounds__(block ? 1024 : 32 * warp_rows)
 // The same for any number of channels: a warp per row, which is read from memory each time.
 template <typename Out, bool centred>
 __global__ void __launch_bounds__(32 * warp_rows)
-    norm_any_kernel(const float* x, const float* __restrict__ weight, std::int64_t rows, int channels,
-                    float epsilon, Out* out) {
+    norm_any_kernel(const float* x, const float* __restrict__ weight, std::int64_t rows, int channels, float epsilon,
+                    Out* out) {
   const int lane = static_cast<int>(threadIdx.x) % warp_size;
   const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * warp_rows + threadIdx.x / warp_size;
   if (row >= rows) return;  // whole warps
@@ -91,20 +91,23 @@ __global__ void __launch_bounds__(32 * warp_rows)
 // neighbouring channels, a warp every eighth pixel; the warps' sums are added in order.
 template <typename T, int N>
 __global__ void __launch_bounds__(256)
-    square_sums_kernel(const T* h, std::int64_t pixels, int first_run, int channels,
-                       float* sums) {
+    square_sums_kernel(const T* h, std::int64_t pixels, int first_run, int channels, float* sums) {
   constexpr int warps = 8, steps = static_cast<int>(grn_run) / warps;
-  __shared__ float partial[warps][32 * N];
+  constexpr int stride = 32 + 32 / N;  // so that reads in the order of channels meet all banks
+  __shared__ float partial[warps][N * stride];
   const int lane = static_cast<int>(threadIdx.x) % warp_size, warp = static_cast<int>(threadIdx.x) / warp_size;
   const int block_column = static_cast<int>(blockIdx.x) * 32 * N, column = block_column + lane * N;
   const std::int64_t first = (first_run + static_cast<std::int64_t>(blockIdx.y)) * grn_run;
   wait_for_previous();
   const T* image = h + static_cast<std::int64_t>(blockIdx.z) * pixels * channels;
-  float v[steps][N] = {};
+  // Every load is made, inside the image, and what does not count becomes zero: no load waits for a branch.
+  float v[steps][N];
 #pragma unroll
   for (int i = 0; i < steps; ++i) {
-    const std::int64_t pixel = first + i * warps + warp;
-    if (pixel < pixels && column < channels) load_floats<N>(image + pixel * channels + column, v[i]);
+    const std::int64_t pixel = first + i * warps + warp, at = pixel < pixels ? pixel : pixels - 1;
+    load_floats<N>(image + at * channels + (column < channels ? column : 0), v[i]);
+#pragma unroll
+    for (int j = 0; j < N; ++j) v[i][j] = pixel < pixels ? v[i][j] : 0.0f;
   }
   let_next_begin();
   float sum[N] = {};
@@ -113,13 +116,13 @@ __global__ void __launch_bounds__(256)
 #pragma unroll
     for (int j = 0; j < N; ++j) sum[j] = fmaf(v[i][j], v[i][j], sum[j]);
 #pragma unroll
-  for (int j = 0; j < N; ++j) partial[warp][j * 32 + lane] = sum[j];
+  for (int j = 0; j < N; ++j) partial[warp][j * stride + lane] = sum[j];
   __syncthreads();
-  // Row j·32 + lane of `partial` is channel lane·N + j: neighbouring threads write neighbouring channels.
+  // Place j·stride + lane of `partial` is channel lane·N + j: neighbouring threads write neighbouring channels.
   for (int c = static_cast<int>(threadIdx.x); c < 32 * N && block_column + c < channels; c += 32 * warps) {
     float all = 0;
 #pragma unroll
-    for (int w = 0; w < warps; ++w) all += partial[w][c % N * 32 + c / N];
+    for (int w = 0; w < warps; ++w) all += partial[w][c % N * stride + c / N];
     sums[(static_cast<std::int64_t>(blockIdx.z) * gridDim.y + blockIdx.y) * channels + block_column + c] = all;
   }
 }
@@ -127,8 +130,8 @@ __global__ void __launch_bounds__(256)
 // Adds `runs` sums of each image (blockIdx.x) in order, to what factors [images, C] holds already unless `begin`; if
 // `end`, these totals become the factors 1 + γ·G/(mean G + 1e-6).
 __global__ void __launch_bounds__(1024)
-    response_factors_kernel(const float* sums, int runs, int channels, const float* __restrict__ gamma,
-                            bool begin, bool end, float* factors) {
+    response_factors_kernel(const float* sums, int runs, int channels, const float* __restrict__ gamma, bool begin,
+                            bool end, float* factors) {
   __shared__ float scratch[32];
   begin_flat();
   sums += static_cast<std::int64_t>(blockIdx.x) * runs * channels;
