@@ -17,7 +17,7 @@ namespace {
 
 constexpr PrecisionCase cases[] = {
     {"fp32", 1e-5}, {"bf16", 2e-2}, {"cuda fp32", 1e-5}, {"cuda bf16", 2e-2}, {"cuda fp16", 4e-3}};
-constexpr const char* backends[] = {"fp32", "bf16", "cuda fp32", "cuda bf16", "cuda fp16"};
+constexpr const char* backends[] = {"fp32", "bf16", "cuda fp32", "cuda bf16"};
 
 template <typename Config>
 Config config_of(const std::string& folder) {
@@ -196,11 +196,13 @@ TEST("U-Net of three levels agrees with the reference for every combination of c
     if (!backend) continue;
     const auto unet = load<Unet, UnetConfig>("unet-three-levels/unet", *backend);
     Golden golden("unet-three-levels/unet/io.safetensors");
+    check_combination(golden, unet, *backend, "byt5+clip+images", "", "byt5", true, 3, precision.bound);
+    // On the CPU the GPU's kernels are slow, and what the conditions differ in is the same for all precisions.
+    if (backend->name() == "cuda" && backend->operand_type() != DType::f32) continue;
     check_combination(golden, unet, *backend, "byt5", "", "byt5", false, 0, precision.bound);
     check_combination(golden, unet, *backend, "byt5+clip", "", "byt5", true, 0, precision.bound);
     check_combination(golden, unet, *backend, "byt5+image", "", "byt5", false, 1, precision.bound);
     check_combination(golden, unet, *backend, "byt5+clip+image", "", "byt5", true, 1, precision.bound);
-    check_combination(golden, unet, *backend, "byt5+clip+images", "", "byt5", true, 3, precision.bound);
     check_combination(golden, unet, *backend, "tall", "tall/", "tall/byt5", false, 0, precision.bound);
   }
 }
