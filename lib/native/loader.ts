@@ -13,7 +13,18 @@ export function loadNative(): NativeModule {
   return loaded;
 }
 
+/**
+ * The OpenMP runtime reads its settings when the addon opens it. By default its threads spin for milliseconds between
+ * loops, and beside one other busy process an image then takes ten times as long or worse; with this they wait in the
+ * kernel after some microseconds, which costs an idle machine a few milliseconds an image. Whoever has set one of the
+ * variables has decided already. (In a worker thread `process.env` is a copy, and this does nothing.)
+ */
+function calmThreads() {
+  if (process.env.OMP_WAIT_POLICY === undefined) process.env.GOMP_SPINCOUNT ??= '1000';
+}
+
 function open(): NativeModule {
+  calmThreads();
   const here = `${process.platform}-${process.arch}`;
   let native: NativeModule;
   try {

@@ -3,8 +3,8 @@
 // OpenMP is used because oneDNN brings it: both then share one team of threads. Its setting "number of threads" belongs
 // to the calling thread, so each entry point of the backend sets it (ThreadScope) and puts the old value back: two
 // backends in one process do not disturb each other. libgomp's threads spin for a while between loops, which is what
-// makes short loops worth it; where more threads than cores want to run, GOMP_SPINCOUNT=0 or OMP_WAIT_POLICY=passive
-// stops that.
+// makes short loops worth it; where more threads than cores want to run, it is ruin. lib/native/loader.ts sets
+// GOMP_SPINCOUNT to a value in between, unless that or OMP_WAIT_POLICY is set.
 #pragma once
 
 #include <omp.h>
