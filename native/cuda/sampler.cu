@@ -40,7 +40,7 @@ void draw_rows(Runtime& runtime, const DrawTask& task, const float* logits, Samp
                float* spare) {
   const std::size_t shared = typical && spare == nullptr ? static_cast<std::size_t>(task.codes * filter_bytes) : 0;
   const auto kernel = mode == SampleMode::argmax ? typical ? draw_kernel<false, true> : draw_kernel<false, false>
-                      : typical                  ? draw_kernel<true, true>
+                      : typical ? draw_kernel<true, true>
                                                  : draw_kernel<true, false>;
   launch(runtime, kernel, grid(task.rows), draw_threads, shared, task, logits, spare);
 }
@@ -52,7 +52,7 @@ struct Spread {
 };
 
 Spread layout_for(const Runtime& runtime, std::int64_t rows, std::int64_t tile_rows, std::int64_t codes,
-                   std::int64_t tile_codes) {
+                  std::int64_t tile_codes) {
   const std::int64_t row_tiles = ceil_div(rows, tile_rows), code_tiles = ceil_div(codes, tile_codes);
   const std::int64_t wanted = std::clamp<std::int64_t>(2 * runtime.device().multiprocessors / row_tiles, 1, code_tiles);
   const std::int64_t each = ceil_div(code_tiles, wanted);
@@ -72,9 +72,7 @@ struct HeadProduct {
   // Of the workspace, per row.
   std::int64_t part_bytes() const { return split ? depth() * 4 : 0; }
   int places(const Spread& layout) const { return static_cast<int>(layout.stretches) * (split ? 2 : 1); }
-  Spread layout(std::int64_t rows) const {
-    return layout_for(runtime, rows, tile_rows(), codes(), tile_codes());
-  }
+  Spread layout(std::int64_t rows) const { return layout_for(runtime, rows, tile_rows(), codes(), tile_codes()); }
 
   // `parts`: room for the split features.
   template <typename Sink>
@@ -181,12 +179,12 @@ void CudaSampler::sample(const Tensor& features, const ConstantPtr& head, const 
   // As many rows at a time as fit the workspace: split features, then candidates or logits, then what filtering needs.
   const bool spare = typical && !filter_fits_shared(runtime, codes);
   const std::int64_t most_places = 2 * ceil_div(codes, product.tile_codes());
-  const std::int64_t row_bytes = product.part_bytes() + (typical ? codes * 4 : most_places * sizeof(Best)) +
-                                 (spare ? codes * filter_bytes : 0);
-  const std::int64_t fitting =
-      (static_cast<std::int64_t>(context_.workspace_bytes()) - 3 * alignment) / row_bytes;
+  const std::int64_t row_bytes =
+      product.part_bytes() + (typical ? codes * 4 : most_places * sizeof(Best)) + (spare ? codes * filter_bytes : 0);
+  const std::int64_t fitting = (static_cast<std::int64_t>(context_.workspace_bytes()) - 3 * alignment) / row_bytes;
   expect(fitting >= 1, "sample: expected fewer codes than ", codes);
-  const std::int64_t piece = fitting < product.tile_rows() ? fitting : fitting / product.tile_rows() * product.tile_rows();
+  const std::int64_t piece =
+      fitting < product.tile_rows() ? fitting : fitting / product.tile_rows() * product.tile_rows();
 
   auto* const base = static_cast<std::uint8_t*>(context_.workspace.data());
   for (task.first = 0; task.first < rows; task.first += piece) {

@@ -72,8 +72,8 @@ void Engine::cancel(JobId id) {
     }
     for (const auto& worker : workers_) {
       const std::vector<JobPtr>& jobs = worker->running;
-      const bool all = !jobs.empty() && std::all_of(jobs.begin(), jobs.end(),
-                                                    [](const JobPtr& job) { return job->cancelled.load(); });
+      const bool all = !jobs.empty() &&
+                       std::all_of(jobs.begin(), jobs.end(), [](const JobPtr& job) { return job->cancelled.load(); });
       if (all) worker->interrupt = true;
     }
   }

@@ -1,5 +1,5 @@
-// One engine: a queue of jobs, and a worker for each device: a thread that owns a backend, a model and everything native
-// there. Most engines have one worker.
+// One engine: a queue of jobs, and a worker for each device: a thread that owns a backend, a model and everything
+// native there. Most engines have one worker.
 //
 // Calls come from any thread; callbacks run on a worker's thread, or on the calling thread where a call says so. A
 // callback must not call back into the engine. Callbacks of one job never run at the same time, except on_step and

@@ -41,8 +41,8 @@ struct Engine::Job {
 
   // Under the engine's mutex.
   Clock::time_point started;
-  bool begun = false;           // a worker has taken it, or some of its images
-  std::size_t next_image = 0;   // images before this one are done or running; the job waits while there are others
+  bool begun = false;          // a worker has taken it, or some of its images
+  std::size_t next_image = 0;  // images before this one are done or running; the job waits while there are others
   std::size_t done_images = 0;
   GenerateResult result;
 

@@ -56,9 +56,8 @@ class Engine::BatchObserver final : public Observer {
   }
 
   bool watches() override {
-    return std::any_of(jobs_.begin(), jobs_.end(), [](const JobPtr& job) {
-      return job->request.step_events || job->request.preview_every > 0;
-    });
+    return std::any_of(jobs_.begin(), jobs_.end(),
+                       [](const JobPtr& job) { return job->request.step_events || job->request.preview_every > 0; });
   }
 
   void step_done(std::int64_t step, float noise_level) override {

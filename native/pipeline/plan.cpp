@@ -233,8 +233,7 @@ void Plan::upload(const std::vector<ImageRequest>& images, std::span<const float
   for (const ConditionPtr& condition : rows.distinct) lengths.push_back(static_cast<std::int32_t>(condition->length));
   put(condition_length_, lengths.data(), condition_length_.bytes());
   put(condition_index_, rows.index.data(), condition_index_.bytes());
-  backend_.upload(staging_.data(),
-                  {block_.data(), {static_cast<std::int64_t>(up_bytes_)}, DType::u8});
+  backend_.upload(staging_.data(), {block_.data(), {static_cast<std::int64_t>(up_bytes_)}, DType::u8});
 
   if (rows.distinct == loaded_) return;
   loaded_.clear();  // in case a copy fails

@@ -34,11 +34,14 @@ export function entriesOf(timings) {
       shape.filter((timing) => timing.splits === splits),
       ({ rows }) => rows,
     );
-    const steps = [...byRows.keys()].sort((a, b) => a - b).map((rows) => ({ rows, tile: fastest(byRows.get(rows)).tile }));
+    const steps = [...byRows.keys()]
+      .sort((a, b) => a - b)
+      .map((rows) => ({ rows, tile: fastest(byRows.get(rows)).tile }));
     steps.forEach(({ rows, tile }, i) => {
       const last = i + 1 === steps.length;
       // Neighbours with one tile are one entry.
-      if (last || steps[i + 1].tile !== tile) entries.push({ sm, columns, inner, maxRows: last ? 0 : rows, tile, splits });
+      if (last || steps[i + 1].tile !== tile)
+        entries.push({ sm, columns, inner, maxRows: last ? 0 : rows, tile, splits });
     });
   }
   return entries;

@@ -168,8 +168,12 @@ TEST("text_attention: unscaled scores plus a bias per distance") {
   for (const Variant& variant : variants()) {
     const auto backend = make(variant);
     double worst = 0;
-    for (const auto& [tokens, heads, d] :
-         {std::tuple<std::int64_t, int, std::int64_t>{1, 1, 4}, {5, 2, 8}, {33, 3, 17}, {140, 2, 64}, {65, 1, 24}, {64, 1, 128}}) {
+    for (const auto& [tokens, heads, d] : {std::tuple<std::int64_t, int, std::int64_t>{1, 1, 4},
+                                           {5, 2, 8},
+                                           {33, 3, 17},
+                                           {140, 2, 64},
+                                           {65, 1, 24},
+                                           {64, 1, 128}}) {
       Random random(9);
       const std::int64_t c = heads * d;
       const auto qkv = random.normal(tokens * 3 * c, 0.5f), bias = random.normal(heads * (2 * tokens - 1));

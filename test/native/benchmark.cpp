@@ -57,10 +57,11 @@ using namespace paella;
 using namespace paella::bench;
 
 static int usage() {
-  std::fprintf(stderr,
-               "usage: paella_bench products|operations|step [--threads N] [--precision fp32|bf16] [--seconds S] "
-               "[--rounds N]\n"
-               "       paella_bench gpu|generate|tune [--precision bf16|fp16|fp32] [--seconds S] [--model M] [--smoke true]\n");
+  std::fprintf(
+      stderr,
+      "usage: paella_bench products|operations|step [--threads N] [--precision fp32|bf16] [--seconds S] "
+      "[--rounds N]\n"
+      "       paella_bench gpu|generate|tune [--precision bf16|fp16|fp32] [--seconds S] [--model M] [--smoke true]\n");
   return 2;
 }
 

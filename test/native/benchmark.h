@@ -12,8 +12,8 @@ namespace paella::bench {
 struct Settings {
   int threads = 0;
   std::string precision = "auto";
-  double seconds = 0.5;  // spent on one measurement
-  int rounds = 5;        // of `step`
+  double seconds = 0.5;                        // spent on one measurement
+  int rounds = 5;                              // of `step`
   std::string model = "random:paella-v3-256";  // of `generate`
   bool smoke = false;                          // tiny shapes, to see that the program works
 };

@@ -62,7 +62,8 @@ double cublas_seconds(Backend& backend, std::int64_t m, std::int64_t n, std::int
   backend.synchronize();
   const float one = 1, zero = 0;
   const auto run = [&](int i) {
-    const void* weights = static_cast<const std::uint8_t*>(w.data()) + bytes(n, k) * static_cast<std::size_t>(i % copies);
+    const void* weights =
+        static_cast<const std::uint8_t*>(w.data()) + bytes(n, k) * static_cast<std::size_t>(i % copies);
     // Column-major there: outᵀ [n, m] = w · xᵀ.
     return cublas.gemm(cublas.handle, op_transposed, op_none, static_cast<int>(n), static_cast<int>(m),
                        static_cast<int>(k), &one, weights, kind, static_cast<int>(k), x.data(), kind,

@@ -72,7 +72,8 @@ class KernelBench {
     backend_.replay(key, body);
     backend_.synchronize();
     std::vector<double> times;
-    for (int round = 0; round < 3 || (round < 50 && times.size() * times.back() * repeats < settings_.seconds); ++round) {
+    for (int round = 0; round < 3 || (round < 50 && times.size() * times.back() * repeats < settings_.seconds);
+         ++round) {
       const double start = now();
       backend_.replay(key, body);
       backend_.synchronize();
@@ -83,12 +84,13 @@ class KernelBench {
   }
 
   void report(const std::string& what, double flop, double bytes, double seconds, double cublas_seconds = 0) {
-    const double floor = std::max(rates_.flops > 0 ? flop / rates_.flops : 0, rates_.bytes > 0 ? bytes / rates_.bytes : 0);
-    std::printf("{\"bench\":\"gpu\",\"what\":\"%s\",\"precision\":\"%s\",\"device\":\"%s\",\"us\":%.2f,\"gflop\":%.4g,"
-                "\"mbytes\":%.4g,\"tflops\":%.1f,\"gbytes_per_s\":%.0f,\"floor_us\":%.2f,\"times_floor\":%.2f",
-                what.c_str(), backend_.precision().c_str(), backend_.device().c_str(), seconds * 1e6, flop * 1e-9,
-                bytes * 1e-6, flop / seconds * 1e-12, bytes / seconds * 1e-9, floor * 1e6,
-                floor > 0 ? seconds / floor : 0.0);
+    const double floor =
+        std::max(rates_.flops > 0 ? flop / rates_.flops : 0, rates_.bytes > 0 ? bytes / rates_.bytes : 0);
+    std::printf(
+        "{\"bench\":\"gpu\",\"what\":\"%s\",\"precision\":\"%s\",\"device\":\"%s\",\"us\":%.2f,\"gflop\":%.4g,"
+        "\"mbytes\":%.4g,\"tflops\":%.1f,\"gbytes_per_s\":%.0f,\"floor_us\":%.2f,\"times_floor\":%.2f",
+        what.c_str(), backend_.precision().c_str(), backend_.device().c_str(), seconds * 1e6, flop * 1e-9, bytes * 1e-6,
+        flop / seconds * 1e-12, bytes / seconds * 1e-9, floor * 1e6, floor > 0 ? seconds / floor : 0.0);
     if (cublas_seconds > 0) std::printf(",\"cublas_us\":%.2f", cublas_seconds * 1e6);
     std::printf("}\n");
     std::fflush(stdout);
@@ -153,8 +155,7 @@ class KernelBench {
     std::vector<std::unique_ptr<Network>> compiled;
     for (const Lambda::Function& variant : variants)
       compiled.push_back(backend_.compile(std::make_shared<Lambda>(variant), specs, {}));
-    return seconds_of(
-        [&](int i) { compiled[static_cast<std::size_t>(i) % compiled.size()]->run(inputs, {}); });
+    return seconds_of([&](int i) { compiled[static_cast<std::size_t>(i) % compiled.size()]->run(inputs, {}); });
   }
 
   double width() const { return static_cast<double>(size_of(backend_.operand_type())); }
@@ -189,9 +190,8 @@ class KernelBench {
 
   void layer_norm(std::int64_t rows, std::int64_t grid, std::int64_t c) {
     const Shape shape{rows, grid, grid, c};
-    const double seconds = network({tensor(shape, DType::f32)}, {[](Ops& ops, auto in) {
-                                     ops.layer_norm(in[0], 1e-6f, ops.operand_type());
-                                   }});
+    const double seconds = network({tensor(shape, DType::f32)},
+                                   {[](Ops& ops, auto in) { ops.layer_norm(in[0], 1e-6f, ops.operand_type()); }});
     report(concat("layer_norm ", shape.text()), 0, static_cast<double>(shape.elements()) * (4 + width()), seconds);
   }
 
@@ -205,8 +205,7 @@ class KernelBench {
                               {constant({c, 4 * c}, Layout::matrix, 0.001f), constant({c}, Layout::vector)}};
       variants.push_back([tail](Ops& ops, auto in) { ops.res_block_tail(in[0], in[1], tail, &in[2]); });
     }
-    const double seconds =
-        network({tensor(shape, DType::f32), operand(shape), tensor({2 * c}, DType::f32)}, variants);
+    const double seconds = network({tensor(shape, DType::f32), operand(shape), tensor({2 * c}, DType::f32)}, variants);
     report(concat("res_block_tail ", shape.text()), 16.0 * static_cast<double>(shape.elements() * c),
            weight_bytes + static_cast<double>(shape.elements()) * (8 + width()), seconds);
   }
@@ -215,15 +214,16 @@ class KernelBench {
     const std::int64_t c = heads * d, pixels = grid * grid;
     std::vector<std::int32_t> index;
     for (std::int64_t i = 0; i < rows; ++i) index.push_back(static_cast<std::int32_t>(i));
-    const double seconds = network(
-        {operand({rows, grid, grid, 3 * c}), operand({rows, length, 2 * c}),
-         tensor_of(std::vector<std::int32_t>(static_cast<std::size_t>(rows), static_cast<std::int32_t>(length)), {rows},
-                   DType::i32),
-         tensor_of(index, {rows}, DType::i32)},
-        {[=](Ops& ops, auto in) { ops.image_attention(in[0], {in[1], in[2], in[3]}, heads); }});
-    report(concat("image_attention ", rows, " rows, ", pixels, " queries, ", pixels + length, " keys, ", heads, " x ", d),
-           4.0 * static_cast<double>(rows * pixels * (pixels + length) * c),
-           static_cast<double>(rows * c * (4 * pixels + 2 * length)) * width(), seconds);
+    const double seconds =
+        network({operand({rows, grid, grid, 3 * c}), operand({rows, length, 2 * c}),
+                 tensor_of(std::vector<std::int32_t>(static_cast<std::size_t>(rows), static_cast<std::int32_t>(length)),
+                           {rows}, DType::i32),
+                 tensor_of(index, {rows}, DType::i32)},
+                {[=](Ops& ops, auto in) { ops.image_attention(in[0], {in[1], in[2], in[3]}, heads); }});
+    report(
+        concat("image_attention ", rows, " rows, ", pixels, " queries, ", pixels + length, " keys, ", heads, " x ", d),
+        4.0 * static_cast<double>(rows * pixels * (pixels + length) * c),
+        static_cast<double>(rows * c * (4 * pixels + 2 * length)) * width(), seconds);
   }
 
   void draw(SampleMode mode, bool typical, const char* name) {
@@ -288,16 +288,17 @@ void jobs(const Settings& settings, Generator& generator, Backend& backend, cons
   const auto runs = static_cast<double>(times.size());
   const double middle = median(times);
   std::sort(times.begin(), times.end());
-  std::printf("{\"bench\":\"generate\",\"model\":\"%s\",\"device\":\"%s\",\"precision\":\"%s\",\"tokens\":\"%lldx%lld\","
-              "\"batch\":%lld,\"steps\":%lld,\"runs\":%zu,\"ms\":%.3f,\"ms_min\":%.3f,\"ms_p90\":%.3f,"
-              "\"images_per_s\":%.2f,\"launches_per_job\":%.2f,\"uploads_per_job\":%.2f,\"downloads_per_job\":%.2f,"
-              "\"peak_bytes\":%zu}\n",
-              model.c_str(), backend.device().c_str(), backend.precision().c_str(), static_cast<long long>(side),
-              static_cast<long long>(side), static_cast<long long>(batch), static_cast<long long>(steps), times.size(),
-              middle * 1e3, times.front() * 1e3, times[times.size() * 9 / 10] * 1e3,
-              static_cast<double>(batch) / middle, static_cast<double>(after.launches - before.launches) / runs,
-              static_cast<double>(after.uploads - before.uploads) / runs,
-              static_cast<double>(after.downloads - before.downloads) / runs, backend.memory().peak);
+  std::printf(
+      "{\"bench\":\"generate\",\"model\":\"%s\",\"device\":\"%s\",\"precision\":\"%s\",\"tokens\":\"%lldx%lld\","
+      "\"batch\":%lld,\"steps\":%lld,\"runs\":%zu,\"ms\":%.3f,\"ms_min\":%.3f,\"ms_p90\":%.3f,"
+      "\"images_per_s\":%.2f,\"launches_per_job\":%.2f,\"uploads_per_job\":%.2f,\"downloads_per_job\":%.2f,"
+      "\"peak_bytes\":%zu}\n",
+      model.c_str(), backend.device().c_str(), backend.precision().c_str(), static_cast<long long>(side),
+      static_cast<long long>(side), static_cast<long long>(batch), static_cast<long long>(steps), times.size(),
+      middle * 1e3, times.front() * 1e3, times[times.size() * 9 / 10] * 1e3, static_cast<double>(batch) / middle,
+      static_cast<double>(after.launches - before.launches) / runs,
+      static_cast<double>(after.uploads - before.uploads) / runs,
+      static_cast<double>(after.downloads - before.downloads) / runs, backend.memory().peak);
   std::fflush(stdout);
 }
 
@@ -322,22 +323,22 @@ std::unique_ptr<Backend> gpu_backend(const Settings& settings) {
 void tune(const Settings& settings) {
   const DType operand = settings.precision == "fp16" ? DType::f16 : DType::bf16;
   const auto times = [&](std::int64_t m, std::int64_t n, std::int64_t k, bool accumulate) {
-    return settings.smoke ? cuda::time_product(std::shared_ptr<cuda::Runtime>(cuda::make_runtime(0)), operand, m, n, k,
-                                               accumulate)
-                          : cuda::usable(cuda::plugin()).time_product(operand, m, n, k, accumulate);
+    return settings.smoke
+               ? cuda::time_product(std::shared_ptr<cuda::Runtime>(cuda::make_runtime(0)), operand, m, n, k, accumulate)
+               : cuda::usable(cuda::plugin()).time_product(operand, m, n, k, accumulate);
   };
   const cuda::Survey machine = settings.smoke ? cuda::survey() : cuda::usable(cuda::plugin()).survey();
   if (machine.devices.empty()) throw Error(ErrorCode::backend_unavailable, machine.reason, machine.remedy);
   const cuda::DeviceInfo& device = machine.devices.front();
-  // Of the denoiser, the VQGAN's decoder and ByT5-XL: columns, inner, whether added to a residual; and the rows that one
-  // to 32 images give.
+  // Of the denoiser, the VQGAN's decoder and ByT5-XL: columns, inner, whether added to a residual; and the rows that
+  // one to 32 images give.
   struct Shape {
     std::int64_t columns, inner;
     bool accumulate;
   };
-  std::vector<Shape> shapes = {{5120, 1280, false}, {1280, 5120, true},  {3840, 1280, false}, {1280, 1280, true},
-                               {2560, 640, false},  {640, 2560, true},   {1280, 2560, false}, {2560, 1280, false},
-                               {1024, 640, false},  {1536, 384, false},  {384, 1536, true},   {768, 192, false},
+  std::vector<Shape> shapes = {{5120, 1280, false}, {1280, 5120, true},  {3840, 1280, false},  {1280, 1280, true},
+                               {2560, 640, false},  {640, 2560, true},   {1280, 2560, false},  {2560, 1280, false},
+                               {1024, 640, false},  {1536, 384, false},  {384, 1536, true},    {768, 192, false},
                                {192, 768, true},    {6144, 2560, false}, {13440, 2560, false}, {2560, 6720, true},
                                {2560, 2048, true}};
   std::vector<std::int64_t> rows = {64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384};
@@ -345,13 +346,13 @@ void tune(const Settings& settings) {
   for (const Shape& shape : shapes)
     for (const std::int64_t m : rows)
       for (const cuda::WayTiming& timing : times(m, shape.columns, shape.inner, shape.accumulate))
-        std::printf("{\"bench\":\"tune\",\"device\":\"%s\",\"sm\":%d,\"precision\":\"%s\",\"rows\":%lld,"
-                    "\"columns\":%lld,\"inner\":%lld,\"tile\":%d,\"tile_rows\":%d,\"tile_columns\":%d,"
-                    "\"splits\":%d,\"us\":%.3f}\n",
-                    device.name.c_str(), device.major * 10 + device.minor, operand == DType::bf16 ? "bf16" : "fp16",
-                    static_cast<long long>(m), static_cast<long long>(shape.columns),
-                    static_cast<long long>(shape.inner), timing.way.tile, timing.tile.rows, timing.tile.columns,
-                    timing.way.splits, timing.seconds * 1e6);
+        std::printf(
+            "{\"bench\":\"tune\",\"device\":\"%s\",\"sm\":%d,\"precision\":\"%s\",\"rows\":%lld,"
+            "\"columns\":%lld,\"inner\":%lld,\"tile\":%d,\"tile_rows\":%d,\"tile_columns\":%d,"
+            "\"splits\":%d,\"us\":%.3f}\n",
+            device.name.c_str(), device.major * 10 + device.minor, operand == DType::bf16 ? "bf16" : "fp16",
+            static_cast<long long>(m), static_cast<long long>(shape.columns), static_cast<long long>(shape.inner),
+            timing.way.tile, timing.tile.rows, timing.tile.columns, timing.way.splits, timing.seconds * 1e6);
 }
 
 void gpu(const Settings& settings, Backend& backend) { KernelBench(settings, backend).run(); }
@@ -368,16 +369,18 @@ void generate(const Settings& settings, Backend& backend) {
   for (const std::int64_t steps : {4, 12, 24}) jobs(settings, generator, backend, name, 1, 64, steps);
   for (const std::int64_t side : {32, 96, 128, 192}) jobs(settings, generator, backend, name, 1, side, 8);
   const std::vector<std::int32_t> tokens(64 * 64, 5);
-  std::printf("{\"bench\":\"decode\",\"model\":\"%s\",\"device\":\"%s\",\"precision\":\"%s\",\"tokens\":\"64x64\","
-              "\"ms_with_transfers\":%.3f}\n",
-              name.c_str(), backend.device().c_str(), backend.precision().c_str(),
-              timed(backend, [&] { generator.decode(tokens, 64, 64); }) * 1e3);
+  std::printf(
+      "{\"bench\":\"decode\",\"model\":\"%s\",\"device\":\"%s\",\"precision\":\"%s\",\"tokens\":\"64x64\","
+      "\"ms_with_transfers\":%.3f}\n",
+      name.c_str(), backend.device().c_str(), backend.precision().c_str(),
+      timed(backend, [&] { generator.decode(tokens, 64, 64); }) * 1e3);
   const auto prompt = prompt_of(64);
-  std::printf("{\"bench\":\"encode_text\",\"model\":\"%s\",\"device\":\"%s\",\"precision\":\"%s\",\"prompt_tokens\":64,"
-              "\"layers\":%lld,\"ms_with_transfers\":%.3f}\n",
-              name.c_str(), backend.device().c_str(), backend.precision().c_str(),
-              static_cast<long long>(model.config().text_encoder.num_layers),
-              timed(backend, [&] { generator.conditions().encode(prompt); }) * 1e3);
+  std::printf(
+      "{\"bench\":\"encode_text\",\"model\":\"%s\",\"device\":\"%s\",\"precision\":\"%s\",\"prompt_tokens\":64,"
+      "\"layers\":%lld,\"ms_with_transfers\":%.3f}\n",
+      name.c_str(), backend.device().c_str(), backend.precision().c_str(),
+      static_cast<long long>(model.config().text_encoder.num_layers),
+      timed(backend, [&] { generator.conditions().encode(prompt); }) * 1e3);
 }
 
 }  // namespace paella::bench

@@ -320,7 +320,8 @@ TEST("several workers: one that cannot load fails the engine, once, and the othe
   };
   int failures = 0;
   std::promise<void> failed;
-  Engine engine(std::move(options), {nullptr, [](const EngineInfo&) { CHECK(false); }, [&](const Error& error) {
+  Engine engine(std::move(options), {nullptr, [](const EngineInfo&) { CHECK(false); },
+                                     [&](const Error& error) {
                                        CHECK_EQUAL(std::string(error.what()), "no such device");
                                        if (++failures == 1) failed.set_value();
                                      }});

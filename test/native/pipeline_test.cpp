@@ -25,8 +25,7 @@ Setup load_model(const std::string& backend = "fp32", int threads = 2, MemoryMod
   Setup setup;
   setup.backend = backend_named(backend, threads);
   if (!setup.backend) return setup;
-  setup.model = std::make_unique<Model>(read_model_config(golden_folder() + "/loop"), *setup.backend, nullptr,
-                                        mode);
+  setup.model = std::make_unique<Model>(read_model_config(golden_folder() + "/loop"), *setup.backend, nullptr, mode);
   setup.generator = std::make_unique<Generator>(*setup.model, *setup.backend);
   return setup;
 }
@@ -96,32 +95,33 @@ std::vector<ImageRequest> mixed_images(Generator& generator) {
 TEST("the loop draws the reference's tokens, step by step") {
   Golden golden("loop/io.safetensors");
   for (const char* backend : {"fp32", "cuda fp32"})
-  for (const char* name : {"plain", "init", "argmax", "typical"}) {
-    Setup setup = load_model(backend);
-    GoldenRun run = golden_run(name, golden, *setup.generator);
-    TokenRecorder recorder;
-    const GeneratedBatch batch = setup.generator->generate(run.shape, run.images, recorder);
-    const auto expected = golden.i32(std::string(name) + "/tokens");
-    const std::size_t each = recorder.steps.front().size();
-    CHECK_EQUAL(recorder.steps.size() * each, expected.size());
-    for (std::size_t step = 0; step < recorder.steps.size(); ++step) {
-      int wrong = 0;
-      for (std::size_t i = 0; i < each; ++i) wrong += recorder.steps[step][i] != expected[step * each + i];
-      if (wrong > 0)
-        check(false, __FILE__, __LINE__, concat(backend, ", ", name, ", step ", step, ": ", wrong, " of ", each, " tokens differ"));
-    }
-    const auto rgb = golden.u8(std::string(name) + "/rgb");
-    const auto margin = golden.f32(std::string(name) + "/rgb_margin");
-    int wrong = 0;
-    std::size_t at = 0;
-    for (const auto& pixels : batch.pixels)
-      for (const std::uint8_t value : pixels) {
-        wrong += value != rgb[at] && margin[at] > 1e-2f;
-        ++at;
+    for (const char* name : {"plain", "init", "argmax", "typical"}) {
+      Setup setup = load_model(backend);
+      GoldenRun run = golden_run(name, golden, *setup.generator);
+      TokenRecorder recorder;
+      const GeneratedBatch batch = setup.generator->generate(run.shape, run.images, recorder);
+      const auto expected = golden.i32(std::string(name) + "/tokens");
+      const std::size_t each = recorder.steps.front().size();
+      CHECK_EQUAL(recorder.steps.size() * each, expected.size());
+      for (std::size_t step = 0; step < recorder.steps.size(); ++step) {
+        int wrong = 0;
+        for (std::size_t i = 0; i < each; ++i) wrong += recorder.steps[step][i] != expected[step * each + i];
+        if (wrong > 0)
+          check(false, __FILE__, __LINE__,
+                concat(backend, ", ", name, ", step ", step, ": ", wrong, " of ", each, " tokens differ"));
       }
-    CHECK_EQUAL(at, rgb.size());
-    CHECK_EQUAL(wrong, 0);
-  }
+      const auto rgb = golden.u8(std::string(name) + "/rgb");
+      const auto margin = golden.f32(std::string(name) + "/rgb_margin");
+      int wrong = 0;
+      std::size_t at = 0;
+      for (const auto& pixels : batch.pixels)
+        for (const std::uint8_t value : pixels) {
+          wrong += value != rgb[at] && margin[at] > 1e-2f;
+          ++at;
+        }
+      CHECK_EQUAL(at, rgb.size());
+      CHECK_EQUAL(wrong, 0);
+    }
 }
 
 TEST("encoder states of a prompt give the same image as its ids") {
@@ -158,16 +158,16 @@ TEST("a seed gives the same tokens and pixels alone, in a batch of seven, and wi
 
 TEST("typical filtering and argmax do not depend on the batch either") {
   for (const char* backend : {"fp32", "cuda fp32", "cuda bf16"}) {
-  Setup setup = load_model(backend);
-  Observer quiet;
-  for (const BatchShape& shape :
-       {BatchShape{8, 8, 3, 3, SampleMode::multinomial, true}, BatchShape{8, 8, 3, 0, SampleMode::argmax, false}}) {
-    auto images = mixed_images(*setup.generator);
-    for (ImageRequest& image : images) image.typical_mass = 0.5;
-    const auto together = setup.generator->generate(shape, images, quiet).tokens;
-    for (std::size_t i = 0; i < images.size(); ++i)
-      CHECK(setup.generator->generate(shape, {images[i]}, quiet).tokens[0] == together[i]);
-  }
+    Setup setup = load_model(backend);
+    Observer quiet;
+    for (const BatchShape& shape :
+         {BatchShape{8, 8, 3, 3, SampleMode::multinomial, true}, BatchShape{8, 8, 3, 0, SampleMode::argmax, false}}) {
+      auto images = mixed_images(*setup.generator);
+      for (ImageRequest& image : images) image.typical_mass = 0.5;
+      const auto together = setup.generator->generate(shape, images, quiet).tokens;
+      for (std::size_t i = 0; i < images.size(); ++i)
+        CHECK(setup.generator->generate(shape, {images[i]}, quiet).tokens[0] == together[i]);
+    }
   }
 }
 

@@ -214,8 +214,8 @@ TEST("draw: the head's product keeps nearly f32 precision, in tiles that rows, c
   for (const Variant& variant : samplers()) {
     if (variant.backend == "cpu") continue;
     Session session(variant);
-    for (const auto& [rows, codes, channels] : {std::tuple<std::int64_t, std::int64_t, std::int64_t>{150, 300, 48},
-                                                {40, 2100, 32}, {70, 70, 21}}) {
+    for (const auto& [rows, codes, channels] :
+         {std::tuple<std::int64_t, std::int64_t, std::int64_t>{150, 300, 48}, {40, 2100, 32}, {70, 70, 21}}) {
       Random random(24);
       const auto features = random.normal(rows * channels), head = random.normal(codes * channels);
       const auto weights = constant(*session.backend, head, {codes, channels}, Layout::matrix_f32);
@@ -235,9 +235,9 @@ TEST("draw: the head's product keeps nearly f32 precision, in tiles that rows, c
               score += static_cast<double>(features[static_cast<std::size_t>(row * channels + c)]) *
                        head[static_cast<std::size_t>(code * channels + c)];
             if (mode == SampleMode::multinomial)
-              score = score / 0.5 +
-                      gumbel_from_word(random_words(4, Purpose::draw, 2, static_cast<std::uint32_t>(row),
-                                                    static_cast<std::uint32_t>(code >> 2))[static_cast<std::size_t>(code & 3)]);
+              score = score / 0.5 + gumbel_from_word(random_words(
+                                        4, Purpose::draw, 2, static_cast<std::uint32_t>(row),
+                                        static_cast<std::uint32_t>(code >> 2))[static_cast<std::size_t>(code & 3)]);
             best = std::max(best, score);
             if (code == found[static_cast<std::size_t>(row)]) drawn = score;
           }
@@ -299,7 +299,8 @@ TEST("draw: frequencies follow the softmax") {
       double total = 0;
       for (std::size_t k = 0; k < p.size(); ++k) total += p[k] = std::exp(row[k] / static_cast<double>(temperature));
       for (double& value : p) value /= total;
-      CHECK_BOUND(concat("chi-square at temperature ", temperature, ", ", variant.text()), chi_square(counts, p), chi_square_bound(8));
+      CHECK_BOUND(concat("chi-square at temperature ", temperature, ", ", variant.text()), chi_square(counts, p),
+                  chi_square_bound(8));
     }
   }
 }
@@ -478,7 +479,8 @@ TEST("typical filtering and argmax: the same tokens on every backend") {
 }
 
 TEST("typical filtering: more codes than shared memory holds, more rows than the working memory holds") {
-  const std::int64_t codes = 24001, channels = 16, pixels = 125;  // 64 MiB hold the logits and distances of some 230 rows
+  const std::int64_t codes = 24001, channels = 16,
+                     pixels = 125;  // 64 MiB hold the logits and distances of some 230 rows
   Random random(27);
   const auto features = random.normal(2 * pixels * channels), head = random.normal(codes * channels, 0.3f);
   const auto draw = [&](const Variant& variant, std::int64_t images) {

@@ -35,7 +35,8 @@ t.test('one number of parts for all rows, the best tile for each', (t) => {
 });
 
 t.test('entries replace those of their compute capability only', (t) => {
-  const source = 'before\ninline constexpr ProductEntry product_table[] = {\n    {80, 1, 2, 0, 3, 1},\n    {90, 5, 6, 0, 3, 1},\n};\nafter';
+  const source =
+    'before\ninline constexpr ProductEntry product_table[] = {\n    {80, 1, 2, 0, 3, 1},\n    {90, 5, 6, 0, 3, 1},\n};\nafter';
   const replaced = replaceEntries(source, [{ sm: 90, columns: 7, inner: 8, maxRows: 0, tile: 1, splits: 2 }]);
   t.equal(
     replaced,

@@ -190,9 +190,9 @@ __global__ void __launch_bounds__(flash_threads, width <= 80 ? 3 : 2) flash_kern
     const T* values = keys + tile;
 #pragma unroll
     for (int k = 0; k < flash_keys / 16; ++k) {
-      const std::uint32_t p[4] = {
-          pack2<T>(s[2 * k][0], s[2 * k][1]), pack2<T>(s[2 * k][2], s[2 * k][3]),
-          pack2<T>(s[2 * k + 1][0], s[2 * k + 1][1]), pack2<T>(s[2 * k + 1][2], s[2 * k + 1][3])};
+      const std::uint32_t p[4] = {pack2<T>(s[2 * k][0], s[2 * k][1]), pack2<T>(s[2 * k][2], s[2 * k][3]),
+                                  pack2<T>(s[2 * k + 1][0], s[2 * k + 1][1]),
+                                  pack2<T>(s[2 * k + 1][2], s[2 * k + 1][3])};
 #pragma unroll
       for (int n = 0; n < width / 16; ++n) {
         std::uint32_t b[4];
@@ -234,8 +234,8 @@ __global__ void __launch_bounds__(flash_threads, width <= 80 ? 3 : 2) flash_kern
 constexpr int plain_queries = 16, plain_keys = 32, plain_threads = 256, plain_warps = plain_threads / warp_size;
 
 inline std::size_t plain_shared_bytes(int width) {
-  return sizeof(float) * static_cast<std::size_t>(2 * plain_queries * width + plain_keys * (2 * width + 1) +
-                                                  plain_warps * plain_keys);
+  return sizeof(float) *
+         static_cast<std::size_t>(2 * plain_queries * width + plain_keys * (2 * width + 1) + plain_warps * plain_keys);
 }
 
 template <typename T>

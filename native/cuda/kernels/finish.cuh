@@ -82,7 +82,7 @@ class Finisher {
 #pragma unroll
     for (int i = 0; i < W; ++i) bias_[i] = 0.0f;
     if (finish.bias != nullptr) read_columns<W>(finish.bias + column, count_, whole_, bias_);
-      // A modulation may begin anywhere in a table: element by element.
+    // A modulation may begin anywhere in a table: element by element.
 #pragma unroll
     for (int i = 0; i < W; ++i) {
       const bool exists = finish.scale != nullptr && i < count_;

@@ -21,8 +21,7 @@ struct alignas(8) Best {
   float score;
   std::int32_t code;  // -1: none yet
   PAELLA_DEVICE void take(float other_score, std::int32_t other_code) {
-    if (other_code >= 0 &&
-        (code < 0 || other_score > score || (other_score == score && other_code < code))) {
+    if (other_code >= 0 && (code < 0 || other_score > score || (other_score == score && other_code < code))) {
       score = other_score;
       code = other_code;
     }
@@ -102,8 +101,8 @@ PAELLA_DEVICE void consider(const DrawRow& row, const float (&logits)[4], std::i
   const float size = fabsf(best.score) + fabsf(scaled);
   const float gap = best.score - scaled - 1e-5f * size - 1e-3f;
   if (gap > gumbel_max) return;
-  const PhiloxWords block = random_words(row.seed, Purpose::draw, row.step, row.position,
-                                         static_cast<std::uint32_t>(code) >> 2);
+  const PhiloxWords block =
+      random_words(row.seed, Purpose::draw, row.step, row.position, static_cast<std::uint32_t>(code) >> 2);
   std::uint32_t limit = 0xFFFFFFFFu;  // g >= gap takes v <= 1 − e^(−e^−gap) < e^−gap
   if (gap > 0.0f) {
     const float words = power_of_two_from_above(gap * -1.44269504f + 32.0f) * 1.001f + 2.0f;
@@ -308,7 +307,8 @@ __global__ void __launch_bounds__(plain_threads)
   wait_for_previous();
   const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * plain_threads + threadIdx.x;
   if (i >= count) return;
-  tokens[i] = initial_token(static_cast<std::uint64_t>(seed[i / pixels]), static_cast<std::uint32_t>(i % pixels), codes);
+  tokens[i] =
+      initial_token(static_cast<std::uint64_t>(seed[i / pixels]), static_cast<std::uint32_t>(i % pixels), codes);
 }
 
 __global__ void __launch_bounds__(plain_threads)
