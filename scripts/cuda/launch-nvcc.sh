@@ -30,7 +30,7 @@ entry=''
 if [ -n "${PAELLA_CUDA_CACHE:-}" ] && [ -n "$unit" ] && [ -n "$dependencies" ]; then
   key=$(
     {
-      printf '%s\n' "$@" | portable | sed -e 's|.*/bin/nvcc$|nvcc|' -e 's|^\(-L\|-ccbin=\).*||'
+      printf '%s\n' "$@" | portable | sed -e 's|.*/bin/nvcc$|nvcc|' -e '/^-L/d' -e '/^-ccbin=/d'
       "$1" --version
       "${CXX:-c++}" --version
       cat "$0" "$unit"
