@@ -41,6 +41,7 @@ class KernelBench {
 
   void run() {
     measure_rates();
+    if (settings_.smoke) return run_small();
     for (const Product& product : guided_step(64, 64))
       if (!product.f32) linear(product.what, product.rows, product.columns, product.inner);
     for (const auto& [grid, c, rows] : {std::tuple<std::int64_t, std::int64_t, std::int64_t>{32, 640, 1},
@@ -62,6 +63,19 @@ class KernelBench {
   }
 
  private:
+  // Each kind once, as small as it gets.
+  void run_small() {
+    linear("product", 64, 96, 128);
+    depthwise_norm(1, 4, 64, false);
+    depthwise_norm(1, 4, 64, true);
+    layer_norm(1, 4, 64);
+    res_block_tail(1, 8, 64);
+    attention(2, 4, 2, 32, 8);
+    draw(SampleMode::multinomial, false, "multinomial");
+    draw(SampleMode::argmax, false, "argmax");
+    draw(SampleMode::multinomial, true, "typical");
+  }
+
   // Median seconds of one repetition, of many in one graph, so that neither the host nor gaps between graphs count.
   double seconds_of(const std::function<void(int)>& enqueue) {
     constexpr int repeats = 20;
