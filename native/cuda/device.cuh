@@ -201,6 +201,7 @@ PAELLA_DEVICE void let_next_begin() {
 
 #if defined(PAELLA_SIMT)
 
+PAELLA_DEVICE std::uint32_t shared_address(const void* pointer) { return simt::shared_address(pointer); }
 // 16 bytes from global to shared memory; zeros if not `valid`. Complete after cp_async_wait.
 PAELLA_DEVICE void cp_async_16(void* shared, const void* global, bool valid) {
   simt::cp_async_16(shared, global, valid);

@@ -1,4 +1,5 @@
-// Starts kernels: launch(runtime, kernel, grid, threads, shared bytes, arguments…).
+// Starts kernels: launch(runtime, kernel, grid, threads, shared bytes, arguments…); launch_clusters(runtime, kernel,
+// cluster, grid, …) in clusters of so many blocks, neighbours along x (compute capability 9.0 and later).
 #pragma once
 
 #include <cstddef>
@@ -27,30 +28,37 @@ inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1
 #if defined(PAELLA_SIMT)
 
 template <typename... Parameters, typename... Arguments>
-void launch(Runtime& runtime, void (*kernel)(Parameters...), Grid blocks, int threads, std::size_t shared_bytes,
-            Arguments&&... arguments) {
-  simt::run_or_record(runtime, {blocks.x, blocks.y, blocks.z}, threads, shared_bytes,
-                      [=]() { kernel(static_cast<Parameters>(arguments)...); });
+void launch_clusters(Runtime& runtime, void (*kernel)(Parameters...), int cluster, Grid blocks, int threads,
+                     std::size_t shared_bytes, Arguments&&... arguments) {
+  simt::run_or_record(runtime, {{blocks.x, blocks.y, blocks.z}, threads, cluster, shared_bytes, [=]() {
+                                  kernel(static_cast<Parameters>(arguments)...);
+                                }});
 }
 
 #else
 
 // In runtime.cu: the shared-memory limit of a kernel is raised once, launch attributes are chosen by device.
-void launch_kernel(Runtime& runtime, const void* kernel, Grid blocks, int threads, std::size_t shared_bytes,
-                   void** arguments);
+void launch_kernel(Runtime& runtime, const void* kernel, int cluster, Grid blocks, int threads,
+                   std::size_t shared_bytes, void** arguments);
 
 template <typename... Parameters, typename... Arguments>
-void launch(Runtime& runtime, void (*kernel)(Parameters...), Grid blocks, int threads, std::size_t shared_bytes,
-            Arguments&&... arguments) {
+void launch_clusters(Runtime& runtime, void (*kernel)(Parameters...), int cluster, Grid blocks, int threads,
+                     std::size_t shared_bytes, Arguments&&... arguments) {
   std::tuple<std::decay_t<Parameters>...> values(static_cast<Parameters>(arguments)...);
   std::apply(
       [&](auto&... value) {
         void* pointers[] = {static_cast<void*>(&value)..., nullptr};
-        launch_kernel(runtime, reinterpret_cast<const void*>(kernel), blocks, threads, shared_bytes, pointers);
+        launch_kernel(runtime, reinterpret_cast<const void*>(kernel), cluster, blocks, threads, shared_bytes, pointers);
       },
       values);
 }
 
 #endif
+
+template <typename... Parameters, typename... Arguments>
+void launch(Runtime& runtime, void (*kernel)(Parameters...), Grid blocks, int threads, std::size_t shared_bytes,
+            Arguments&&... arguments) {
+  launch_clusters(runtime, kernel, 1, blocks, threads, shared_bytes, std::forward<Arguments>(arguments)...);
+}
 
 }  // namespace paella::cuda

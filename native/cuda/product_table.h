@@ -12,7 +12,8 @@
 namespace paella::cuda {
 
 // For up to `max_rows` rows (0: any number) of weights [columns, inner] on compute capability `sm` (90 for 9.0).
-// Entries of one (sm, columns, inner) lie together, `max_rows` ascending, 0 last, all with the same `splits`.
+// Entries of one (sm, instruction of the tile, columns, inner) lie together, `max_rows` ascending, 0 last, all with the
+// same `splits`.
 struct ProductEntry {
   int sm;
   std::int64_t columns, inner, max_rows;
@@ -27,6 +28,12 @@ inline constexpr ProductTile product_tile_list[] = {
     {128, 64, 32, 4, 2, 2},   // 3
     {64, 128, 32, 4, 2, 2},   // 4
     {64, 64, 64, 4, 2, 2},    // 5
+    // A multiply-add of wgmma takes its 64 rows from four warps: `warps_across` is 1.
+    {128, 128, 64, 6, 8, 1, Instruction::wgmma, 2},  // 6
+    {128, 160, 64, 5, 8, 1, Instruction::wgmma, 2},  // 7
+    {128, 256, 64, 4, 8, 1, Instruction::wgmma, 2},  // 8
+    {64, 128, 64, 6, 4, 1, Instruction::wgmma, 2},   // 9
+    {64, 64, 64, 8, 4, 1, Instruction::wgmma, 2},    // 10
 };
 
 // Predicted by predicted_clocks() for the shapes of the v3 denoiser (108 and 132 multiprocessors; parts for the rows of
@@ -104,13 +111,14 @@ inline constexpr ProductEntry product_table[] = {
 // clang-format on
 
 // Clocks that a product takes by arithmetic: the busiest multiprocessor's tiles, each bound by the tensor cores (1,024
-// multiply-adds a clock) or by L2 (28 bytes a clock and multiprocessor); then the sum of the parts, bound by L2, and a
-// kernel's start.
+// multiply-adds a clock, 2,048 for wgmma) or by L2 (28 bytes a clock and multiprocessor); then the sum of the parts, bound
+// by L2, and a kernel's start.
 constexpr double predicted_clocks(const ProductTile& tile, int splits, std::int64_t rows, std::int64_t columns,
                                   std::int64_t inner, int multiprocessors) {
   const auto up = [](std::int64_t a, std::int64_t b) { return (a + b - 1) / b; };
-  const std::int64_t tiles = up(rows, tile.rows) * up(columns, tile.columns) * splits;
-  const double multiply = tile.rows * tile.columns / 1024.0, load = (tile.rows + tile.columns) * 2 / 28.0;
+  const std::int64_t tiles = up(rows, tile.rows * tile.cluster) * tile.cluster * up(columns, tile.columns) * splits;
+  const double multiply = tile.rows * tile.columns / (tile.instruction == Instruction::wgmma ? 2048.0 : 1024.0);
+  const double load = (tile.rows + tile.columns / tile.cluster) * 2 / 28.0;
   const double each = static_cast<double>(up(inner, splits)) * (multiply > load ? multiply : load) + 1500;
   const double sum = splits == 1 ? 0
                                  : 3000 + static_cast<double>(rows * columns) * 8.0 * splits /
@@ -124,22 +132,22 @@ inline constexpr std::int64_t reference_rows = 512;
 inline constexpr double needed_gain = 0.9;
 inline constexpr int most_splits = 4;
 
-constexpr int predicted_tile(int splits, std::int64_t rows, std::int64_t columns, std::int64_t inner,
-                             int multiprocessors) {
-  int best = 0;
+constexpr int predicted_tile(Instruction instruction, int splits, std::int64_t rows, std::int64_t columns,
+                             std::int64_t inner, int multiprocessors) {
+  int best = -1;
   const auto clocks = [&](int tile) {
     return predicted_clocks(product_tile_list[tile], splits, rows, columns, inner, multiprocessors);
   };
-  for (int tile = 1; tile < static_cast<int>(std::size(product_tile_list)); ++tile)
-    if (clocks(tile) < clocks(best)) best = tile;
+  for (int tile = 0; tile < static_cast<int>(std::size(product_tile_list)); ++tile)
+    if (product_tile_list[tile].instruction == instruction && (best < 0 || clocks(tile) < clocks(best))) best = tile;
   return best;
 }
 
-constexpr int predicted_splits(std::int64_t columns, std::int64_t inner, int multiprocessors) {
+constexpr int predicted_splits(Instruction instruction, std::int64_t columns, std::int64_t inner, int multiprocessors) {
   int best = 1;
   double least = 0;
   for (int splits = 1; splits <= most_splits && (splits == 1 || inner >= std::int64_t{512} * splits); ++splits) {
-    const int tile = predicted_tile(splits, reference_rows, columns, inner, multiprocessors);
+    const int tile = predicted_tile(instruction, splits, reference_rows, columns, inner, multiprocessors);
     const double clocks =
         predicted_clocks(product_tile_list[tile], splits, reference_rows, columns, inner, multiprocessors);
     if (splits == 1 || clocks < needed_gain * least) {
@@ -150,13 +158,14 @@ constexpr int predicted_splits(std::int64_t columns, std::int64_t inner, int mul
   return best;
 }
 
-constexpr ProductWay way_for(int sm, int multiprocessors, std::int64_t rows, std::int64_t columns, std::int64_t inner) {
+constexpr ProductWay way_for(Instruction instruction, int sm, int multiprocessors, std::int64_t rows,
+                             std::int64_t columns, std::int64_t inner) {
   for (const ProductEntry& entry : product_table)
-    if (entry.sm == sm && entry.columns == columns && entry.inner == inner &&
-        (entry.max_rows == 0 || rows <= entry.max_rows))
+    if (entry.sm == sm && product_tile_list[entry.tile].instruction == instruction && entry.columns == columns &&
+        entry.inner == inner && (entry.max_rows == 0 || rows <= entry.max_rows))
       return {entry.tile, entry.splits};
-  const int splits = predicted_splits(columns, inner, multiprocessors);
-  return {predicted_tile(splits, rows, columns, inner, multiprocessors), splits};
+  const int splits = predicted_splits(instruction, columns, inner, multiprocessors);
+  return {predicted_tile(instruction, splits, rows, columns, inner, multiprocessors), splits};
 }
 
 constexpr bool table_is_sound() {
@@ -165,7 +174,9 @@ constexpr bool table_is_sound() {
     if (entry.tile < 0 || entry.tile >= static_cast<int>(std::size(product_tile_list)) || entry.splits < 1)
       return false;
     const bool last = i + 1 == std::size(product_table) || product_table[i + 1].sm != entry.sm ||
-                      product_table[i + 1].columns != entry.columns || product_table[i + 1].inner != entry.inner;
+                      product_table[i + 1].columns != entry.columns || product_table[i + 1].inner != entry.inner ||
+                      product_tile_list[product_table[i + 1].tile].instruction !=
+                          product_tile_list[entry.tile].instruction;
     if (last != (entry.max_rows == 0)) return false;
     if (!last && product_table[i + 1].splits != entry.splits) return false;
   }

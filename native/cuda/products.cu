@@ -2,6 +2,8 @@
 #include "cuda/products.h"
 
 #include <algorithm>
+#include <cstdlib>
+#include <cstring>
 #include <utility>
 
 #include "cuda/cuda_ops.h"
@@ -27,7 +29,8 @@ using TileOf =
 // Products of matrices that are split in two, which are few: the tiles for many and for few rows.
 constexpr int large_parts_tile = 1, small_parts_tile = 5;
 constexpr bool has_tile(Way way, int tile) {
-  return way != Way::parts || tile == large_parts_tile || tile == small_parts_tile;
+  return product_tile_list[tile].instruction == Instruction::mma &&
+         (way != Way::parts || tile == large_parts_tile || tile == small_parts_tile);
 }
 
 // Sizes as kernels know them.
@@ -106,8 +109,8 @@ void run_tiles(const Context& context, const Product& product, ProductWay way, s
     arguments.finish.out = context.workspace.data();
   }
 #if defined(PAELLA_WGMMA)
-  if (wgmma_wanted(context.runtime->device())) {
-    launch_wgmma(*context.runtime, arguments, parts);
+  if (product_tile_list[way.tile].instruction == Instruction::wgmma) {
+    launch_wgmma(*context.runtime, arguments, way.tile, parts);
   } else
 #endif
       if (product.factors != nullptr)
@@ -190,14 +193,32 @@ bool can_sum_squares(const Context& context, const Product& product) {
                  .splits == 1;
 }
 
+bool can_run(const DeviceInfo& device, Instruction instruction) {
+#if defined(PAELLA_WGMMA)
+  return instruction == Instruction::mma || (device.major == 9 && device.minor == 0);
+#else
+  return (void)device, instruction == Instruction::mma;
+#endif
+}
+
+Instruction products_of(const DeviceInfo& device) {
+  static const bool wgmma = [] {
+    const char* value = std::getenv("PAELLA_CUDA_PRODUCTS");
+    return value != nullptr && std::strcmp(value, "wgmma") == 0;
+  }();
+  return wgmma && can_run(device, Instruction::wgmma) ? Instruction::wgmma : Instruction::mma;
+}
+
 ProductWay choose_way(const DeviceInfo& device, std::int64_t rows, std::int64_t columns, std::int64_t inner) {
-  return way_for(device.major * 10 + device.minor, device.multiprocessors, rows, columns, inner);
+  return way_for(products_of(device), device.major * 10 + device.minor, device.multiprocessors, rows, columns, inner);
 }
 
 void run_product(const Context& context, const Product& product, ProductWay way) {
   if (product.rows == 0) return;
   expect(on_tensor_cores(product) && reinterpret_cast<std::uintptr_t>(product.x) % 16 == 0 && way.splits >= 1,
          "product: expected 16-bit operands, K a multiple of 8, and aligned rows");
+  expect(way.tile >= 0 && way.tile < tile_count && can_run(context.runtime->device(), product_tile_list[way.tile].instruction),
+         "product: expected a tile that this device can run, got ", way.tile);
   expect(way.splits == 1 || product.sums == nullptr, "product: no sums of squares when K is split");
   std::int64_t most = product.rows;
   if (way.splits > 1)

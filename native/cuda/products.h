@@ -2,7 +2,7 @@
 // (tile shape, parts that K is split into); product_table.h says which is taken.
 //
 // A row has the same bits whatever the number of rows: per element, K is summed in ascending steps of 16 for every tile
-// shape, and the number of parts depends on the weights' shape only.
+// shape of one kind of instruction, and the number of parts depends on the weights' shape only.
 #pragma once
 
 #include <cstdint>
@@ -13,11 +13,16 @@
 
 namespace paella::cuda {
 
-// A tile shape of the tensor-core kernel: rows × columns of the result, `step` of K at a time.
+// What multiplies: a warp's instructions (products.cu), or Hopper's of four warps (products_sm90.cu).
+enum class Instruction { mma, wgmma };
+
+// A tile shape of a tensor-core kernel: rows × columns of the result, `step` of K at a time. With wgmma `cluster` tiles
+// one above the other share the weights that they read.
 struct ProductTile {
   int rows, columns, step, stages;
   int warps_down, warps_across;
-  constexpr int threads() const { return 32 * warps_down * warps_across; }
+  Instruction instruction = Instruction::mma;
+  int cluster = 1;
 };
 std::span<const ProductTile> product_tiles();
 
@@ -51,6 +56,12 @@ struct Product {
 bool on_tensor_cores(const Product& product);
 // Whether `sums` can be had from the product itself. Depends on the weights' shape and `pixels` only.
 bool can_sum_squares(const Context& context, const Product& product);
+
+// The instructions that products of this device use: one kind for all, because they round differently. wgmma on Hopper
+// if PAELLA_CUDA_PRODUCTS=wgmma.
+Instruction products_of(const DeviceInfo& device);
+// Whether this build and this device have them.
+bool can_run(const DeviceInfo& device, Instruction instruction);
 
 ProductWay choose_way(const DeviceInfo& device, std::int64_t rows, std::int64_t columns, std::int64_t inner);
 

@@ -1,5 +1,5 @@
-// Products on Hopper's warpgroup instructions, beside those of products.cu. Compiled for sm_90a only, with PAELLA_WGMMA
-// defined for all of the executor.
+// Products on Hopper's own instructions, beside those of products.cu. Compiled for sm_90a only, with PAELLA_WGMMA defined
+// for all of the executor.
 #pragma once
 
 #include "cuda/kernels/products.cuh"
@@ -7,10 +7,8 @@
 
 namespace paella::cuda {
 
-// Whether the device is a Hopper GPU and the environment says PAELLA_CUDA_PRODUCTS=wgmma.
-bool wgmma_wanted(const DeviceInfo& device);
-
-void launch_wgmma(Runtime& runtime, const ProductArguments<bf16>& arguments, int parts);
-void launch_wgmma(Runtime& runtime, const ProductArguments<f16>& arguments, int parts);
+// `tile`: one of product_tiles() with wgmma.
+void launch_wgmma(Runtime& runtime, const ProductArguments<bf16>& arguments, int tile, int parts);
+void launch_wgmma(Runtime& runtime, const ProductArguments<f16>& arguments, int tile, int parts);
 
 }  // namespace paella::cuda

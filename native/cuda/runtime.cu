@@ -197,7 +197,8 @@ class CudaRuntime final : public Runtime {
   }
   bool capturing() const override { return capturing_; }
 
-  void launch_kernel(const void* kernel, Grid blocks, int threads, std::size_t shared_bytes, void** arguments) {
+  void launch_kernel(const void* kernel, int cluster, Grid blocks, int threads, std::size_t shared_bytes,
+                     void** arguments) {
     // Up to 48 KB need no leave, but a kernel's static arrays count too; none has more than 16 KB.
     constexpr std::size_t without_leave = std::size_t{32} << 10;
     if (shared_bytes > without_leave) {
@@ -213,12 +214,18 @@ class CudaRuntime final : public Runtime {
     config.blockDim = dim3(static_cast<unsigned>(threads));
     config.dynamicSmemBytes = shared_bytes;
     config.stream = stream_;
-    cudaLaunchAttribute attribute = {};
-    attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    attribute.val.programmaticStreamSerializationAllowed = 1;
+    cudaLaunchAttribute attributes[2] = {};
+    config.attrs = attributes;
     if (overlap_) {
-      config.attrs = &attribute;
-      config.numAttrs = 1;
+      cudaLaunchAttribute& attribute = attributes[config.numAttrs++];
+      attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+      attribute.val.programmaticStreamSerializationAllowed = 1;
+    }
+    if (cluster > 1) {
+      cudaLaunchAttribute& attribute = attributes[config.numAttrs++];
+      attribute.id = cudaLaunchAttributeClusterDimension;
+      attribute.val.clusterDim.x = static_cast<unsigned>(cluster);
+      attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
     }
     check(cudaLaunchKernelExC(&config, kernel, arguments), "kernel launch");
   }
@@ -235,9 +242,9 @@ class CudaRuntime final : public Runtime {
 
 }  // namespace
 
-void launch_kernel(Runtime& runtime, const void* kernel, Grid blocks, int threads, std::size_t shared_bytes,
-                   void** arguments) {
-  static_cast<CudaRuntime&>(runtime).launch_kernel(kernel, blocks, threads, shared_bytes, arguments);
+void launch_kernel(Runtime& runtime, const void* kernel, int cluster, Grid blocks, int threads,
+                   std::size_t shared_bytes, void** arguments) {
+  static_cast<CudaRuntime&>(runtime).launch_kernel(kernel, cluster, blocks, threads, shared_bytes, arguments);
 }
 
 Survey survey() {

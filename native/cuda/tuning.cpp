@@ -76,6 +76,7 @@ std::vector<WayTiming> time_product(std::shared_ptr<Runtime> runtime, DType oper
   const auto tiles = product_tiles();
   for (int splits = 1; splits <= most_splits; ++splits)
     for (std::size_t tile = 0; tile < tiles.size(); ++tile) {
+      if (!can_run(runtime->device(), tiles[tile].instruction)) continue;
       const ProductWay way{static_cast<int>(tile), splits};
       const auto graph = runtime->capture([&] {
         for (int i = 0; i < repeats; ++i) {

@@ -4,6 +4,7 @@
 #include "core/error.h"
 #include "cuda/products.h"
 #include "operations.h"
+#include "simt/runtime.h"
 
 using namespace paella;
 using namespace paella::test;
@@ -170,8 +171,10 @@ TEST("linear: a row has the same bits in any number of rows on a GPU") {
 // The promise on which the free choice of tiles rests.
 TEST("products: every tile of the GPU's kernel gives the same bits, and so do pieces of a split product") {
   if (on_gpu()) return skip("the plug-in chooses its tiles itself; the tuner runs all of them");
+  const simt::Hopper device;  // which runs all tiles
   const auto backend = make({.backend = "cuda", .precision = "bf16"});
-  for (const auto& size : {Case{130, 168, 72}, Case{65, 30, 328}, Case{3, 8, 8}}) {
+  // The last: more steps along K than any tile has stages.
+  for (const auto& size : {Case{130, 168, 72}, Case{65, 30, 328}, Case{3, 8, 8}, Case{260, 264, 584}}) {
     Random random(5);
     const auto weight =
         constant(*backend, random.normal(size.columns * size.inner), {size.columns, size.inner}, Layout::matrix);

@@ -13,16 +13,18 @@
 
 namespace paella::simt {
 
-void run_now(Index grid, int threads, std::size_t shared_bytes, const std::function<void()>& kernel);
-
 namespace {
 
-struct Kernel {
-  Index grid;
-  int threads = 0;
-  std::size_t shared_bytes = 0;
-  std::function<void()> body;
-};
+constexpr std::size_t KiB = 1024;
+
+// Whether the device is one that has wgmma: what PAELLA_CUDA_PRODUCTS asks for, or a test.
+bool& hopper() {
+  static bool value = [] {
+    const char* products = std::getenv("PAELLA_CUDA_PRODUCTS");
+    return products != nullptr && std::strcmp(products, "wgmma") == 0;
+  }();
+  return value;
+}
 
 class RecordedGraph final : public cuda::Graph {
  public:
@@ -32,7 +34,8 @@ class RecordedGraph final : public cuda::Graph {
 class SimtRuntime final : public cuda::Runtime {
  public:
   explicit SimtRuntime(std::size_t memory) {
-    device_ = {"SIMT on the CPU", 8, 0, 108, std::size_t{163} << 10, std::size_t{40} << 20, memory, memory};
+    device_ = hopper() ? cuda::DeviceInfo{"SIMT on the CPU", 9, 0, 132, 227 * KiB, 50 * KiB * KiB, memory, memory}
+                       : cuda::DeviceInfo{"SIMT on the CPU", 8, 0, 108, 163 * KiB, 40 * KiB * KiB, memory, memory};
   }
 
   const cuda::DeviceInfo& device() const override { return device_; }
@@ -68,12 +71,12 @@ class SimtRuntime final : public cuda::Runtime {
     if (bytes > 0) std::memcpy(host, device, bytes);
   }
   void copy(const void* from, void* to, std::size_t bytes) override {
-    run_or_record(*this, {1, 1, 1}, 1, 0, [=] {
+    run_or_record(*this, {.grid = {1, 1, 1}, .body = [=] {
       if (bytes > 0) std::memmove(to, from, bytes);
-    });
+    }});
   }
   void fill(void* to, int byte, std::size_t bytes) override {
-    run_or_record(*this, {1, 1, 1}, 1, 0, [=] { std::memset(to, byte, bytes); });
+    run_or_record(*this, {.grid = {1, 1, 1}, .body = [=] { std::memset(to, byte, bytes); }});
   }
   void synchronize() override {
     check_not_capturing("synchronize");
@@ -99,8 +102,7 @@ class SimtRuntime final : public cuda::Runtime {
   void launch(cuda::Graph& graph) override {
     check_not_capturing("launch");
     ++counts.launches;
-    for (const Kernel& kernel : static_cast<RecordedGraph&>(graph).kernels)
-      run_now(kernel.grid, kernel.threads, kernel.shared_bytes, kernel.body);
+    for (const Kernel& kernel : static_cast<RecordedGraph&>(graph).kernels) run_now(kernel);
   }
   bool capturing() const override { return graph_ != nullptr; }
 
@@ -116,17 +118,22 @@ class SimtRuntime final : public cuda::Runtime {
 
 }  // namespace
 
-void run_or_record(cuda::Runtime& runtime, Index grid, int threads, std::size_t shared_bytes,
-                   std::function<void()> kernel) {
+void run_or_record(cuda::Runtime& runtime, Kernel kernel) {
   auto& mine = static_cast<SimtRuntime&>(runtime);
-  expect(threads >= 1 && threads <= 1024, "launch: expected 1 to 1024 threads, got ", threads);
-  expect(shared_bytes <= runtime.device().shared_per_block, "launch: expected at most ",
-         runtime.device().shared_per_block, " bytes of shared memory, got ", shared_bytes);
+  expect(kernel.threads >= 1 && kernel.threads <= 1024, "launch: expected 1 to 1024 threads, got ", kernel.threads);
+  expect(kernel.cluster >= 1 && kernel.cluster <= 8 && kernel.grid.x % static_cast<unsigned>(kernel.cluster) == 0,
+         "launch: expected whole clusters of 1 to 8 blocks, got ", kernel.grid.x, " blocks in clusters of ",
+         kernel.cluster);
+  expect(kernel.shared_bytes <= runtime.device().shared_per_block, "launch: expected at most ",
+         runtime.device().shared_per_block, " bytes of shared memory, got ", kernel.shared_bytes);
   if (mine.graph_ != nullptr)
-    mine.graph_->kernels.push_back({grid, threads, shared_bytes, std::move(kernel)});
+    mine.graph_->kernels.push_back(std::move(kernel));
   else
-    run_now(grid, threads, shared_bytes, kernel);
+    run_now(kernel);
 }
+
+Hopper::Hopper() : before_(std::exchange(hopper(), true)) {}
+Hopper::~Hopper() { hopper() = before_; }
 
 std::unique_ptr<cuda::Runtime> make_runtime(std::size_t memory_bytes) {
   return std::make_unique<SimtRuntime>(memory_bytes);

@@ -90,6 +90,31 @@ void mma_16x8x16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t
   }
 }
 
+// --- Hopper: see native/cuda/hopper.cuh. Copies of tiles and warpgroup products are done at once or at the last moment,
+// by block and launch: what is read too early, or overwritten too early, shows in one of both. ---
+
+// A matrix [rows, inner] of 16-bit elements, of which boxes of 64 columns are copied.
+struct TensorMap {
+  const void* data = nullptr;
+  std::int64_t inner = 0, rows = 0;
+  int box_rows = 0;
+};
+std::uint32_t shared_address(const void* pointer);
+const unsigned char* shared_memory_at(std::uint32_t address);
+// Where a byte of a tile with rows of 128 bytes lies.
+inline std::uint32_t swizzled_128(std::uint32_t address) { return address ^ (address >> 7 & 7) << 4; }
+void barrier_init(const void* barrier, unsigned arrivals);
+void barrier_expect(const void* barrier, unsigned bytes);
+void barrier_arrive(const void* barrier, unsigned rank);
+void barrier_wait(const void* barrier, unsigned parity);
+void tma_load(void* shared, const TensorMap& map, int inner, int row, const void* barrier, unsigned mask);
+unsigned cluster_rank();
+void cluster_barrier();
+void barrier_of(unsigned threads);
+void product_begin(std::function<void()> product);
+void product_commit();
+void product_wait(int groups_in_flight);
+
 template <typename T>
 T shuffle(T value, unsigned source) {
   static_assert(sizeof(T) <= sizeof(Slot));
@@ -100,9 +125,16 @@ T shuffle(T value, unsigned source) {
   return result;
 }
 
+// A kernel with its arguments.
+struct Kernel {
+  Index grid;
+  int threads = 1, cluster = 1;  // `cluster` blocks, neighbours along x, run together
+  std::size_t shared_bytes = 0;
+  std::function<void()> body;
+};
+void run_now(const Kernel& kernel);
 // Runs the kernel now, or adds it to the graph that `runtime` is capturing.
-void run_or_record(cuda::Runtime& runtime, Index grid, int threads, std::size_t shared_bytes,
-                   std::function<void()> kernel);
+void run_or_record(cuda::Runtime& runtime, Kernel kernel);
 
 }  // namespace paella::simt
 

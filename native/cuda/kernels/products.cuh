@@ -218,10 +218,11 @@ class Accumulator {
   float sums_[tiles_down][tiles_across][4];
 };
 
-// From sums in shared memory to results. Each thread keeps to 8 columns.
-template <typename T, typename Shape>
-PAELLA_DEVICE void finish_tile(const Finish& finish, float* tile, int first_row, int first_column, int rows,
-                               int columns) {
+// From sums in shared memory to results, by the block's first Shape::threads threads, which meet in `barrier`. Each keeps
+// to 8 columns.
+template <typename T, typename Shape, typename Meet>
+PAELLA_DEVICE void finish_tile(const Finish& finish, float* tile, int first_row, int first_column, int rows, int columns,
+                               Meet barrier) {
   constexpr int across = Shape::columns / 8, down = Shape::threads / across;
   const int thread = static_cast<int>(threadIdx.x), column = thread % across * 8;
   const int height = rows - first_row < Shape::rows ? rows - first_row : Shape::rows;
@@ -242,7 +243,7 @@ PAELLA_DEVICE void finish_tile(const Finish& finish, float* tile, int first_row,
     }
   }
   if (finish.sums == nullptr) return;
-  __syncthreads();
+  barrier();
   for (int task = thread; task < Shape::rows / sum_run * Shape::columns; task += Shape::threads) {
     const int run = task / Shape::columns, c = task % Shape::columns;
     if (run * sum_run >= height || first_column + c >= columns) continue;
@@ -323,7 +324,7 @@ __global__ void __launch_bounds__(Shape::threads, Shape::blocks) product_kernel(
   Finish finish = a.finish;
   if (finish.output == Output::partial)
     finish.out = static_cast<float*>(finish.out) + static_cast<std::int64_t>(part) * a.rows * a.columns;
-  finish_tile<T, Shape>(finish, out, first_row, first_column, a.rows, a.columns);
+  finish_tile<T, Shape>(finish, out, first_row, first_column, a.rows, a.columns, [] { __syncthreads(); });
 }
 
 // Adds up the parts of K in order: parts [count, M, N]. One thread per 8 columns of a row.
