@@ -137,3 +137,40 @@ t.test('the process and its workers may end while a driver is asked', async (t) 
     console.log('done');`);
   t.match(worker, { code: 0, stdout: 'done\n', stderr: '' });
 });
+
+t.test(
+  'an engine on a plug-in: what the CPU draws, the same alone and in a batch, on two engines at once',
+  async (t) => {
+    // The emulation as a plug-in; see test/native/CMakeLists.txt for LD_PRELOAD.
+    const plugin = fake('simt');
+    const code = `import { Paella } from 'paella-native';
+    const options = { prompt: 'a red circle', steps: 2, seed: 5 };
+    const load = (backend) => Paella.load({ model: ${JSON.stringify(testModel)}, backend, precision: 'fp32' });
+    const [cuda, other, cpu] = await Promise.all([load('cuda'), load('cuda'), load('cpu')]);
+    const results = await Promise.all([
+      cuda.generate({ ...options, seed: 4, count: 2 }), cuda.generate(options), other.generate(options), cpu.generate(options)]);
+    const [second, alone, elsewhere, wanted] = results.map((images) => images.at(-1));
+    const same = (a, b) => a.tokens.tokens.filter((token, i) => token === b.tokens.tokens[i]).length / a.tokens.tokens.length;
+    const aborted = await cuda.generate({ ...options, steps: 100, signal: AbortSignal.timeout(200) }).catch(({ name }) => name);
+    const { transfers, memory } = cuda.stats();
+    await Promise.all([cuda, other, cpu].map((engine) => engine.dispose()));
+    console.log(JSON.stringify({
+      backend: cuda.backend, precision: cuda.precision, device: cuda.device, aborted, transfers, memory,
+      batch: same(second, alone), engines: same(elsewhere, alone), parity: same(alone, wanted),
+    }));`;
+    const outcome = await program(code, { env: { PAELLA_CUDA_PLUGIN: plugin, LD_PRELOAD: plugin } });
+    t.equal(outcome.code, 0, outcome.stderr);
+    const found = JSON.parse(outcome.stdout);
+    t.match(found, {
+      backend: 'cuda',
+      precision: 'fp32',
+      device: /SIMT/,
+      aborted: 'TimeoutError',
+      batch: 1,
+      engines: 1,
+    });
+    t.ok(found.transfers.launches > 0 && found.memory.weights > 0, 'graphs ran, memory is counted');
+    // The two round differently: a token may fall to its neighbour.
+    t.ok(found.parity > 0.97, `${found.parity} of the tokens are the CPU's`);
+  },
+);
