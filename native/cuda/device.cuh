@@ -190,7 +190,8 @@ PAELLA_DEVICE void wait_for_previous() {
   asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
 }
-// The next kernel may begin its prologue; what this one writes is seen after its end only.
+// The next kernel may begin its prologue; what this one writes is seen after its end only. Small kernels say so at
+// once: blocks of the next one that wait take no room that these need.
 PAELLA_DEVICE void let_next_begin() {
 #if !defined(PAELLA_SIMT) && defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;");

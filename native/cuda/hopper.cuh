@@ -1,5 +1,6 @@
-// What Hopper adds to device.cuh: the tensor copy engine (TMA), barriers in shared memory that count bytes, and clusters
-// of blocks that see each other's shared memory. For kernels compiled for sm_90a; test/simt/ emulates all of it.
+// What Hopper adds to device.cuh: the tensor copy engine (TMA), barriers in shared memory that count bytes, and
+// clusters of blocks that see each other's shared memory. For kernels compiled for sm_90a; test/simt/ emulates all of
+// it.
 //
 // A tile: rows of 64 elements of 16 bits (128 bytes), whose 16-byte pieces are exchanged by row % 8 (the swizzle of 128
 // bytes), at a multiple of 1024 bytes: what wgmma reads without meeting a bank twice.

@@ -29,11 +29,13 @@ inline constexpr ProductTile product_tile_list[] = {
     {64, 128, 32, 4, 2, 2},   // 4
     {64, 64, 64, 4, 2, 2},    // 5
     // A multiply-add of wgmma takes its 64 rows from four warps: `warps_across` is 1.
-    {128, 128, 64, 6, 8, 1, Instruction::wgmma, 2},  // 6
-    {128, 160, 64, 5, 8, 1, Instruction::wgmma, 2},  // 7
-    {128, 256, 64, 4, 8, 1, Instruction::wgmma, 2},  // 8
-    {64, 128, 64, 6, 4, 1, Instruction::wgmma, 2},   // 9
-    {64, 64, 64, 8, 4, 1, Instruction::wgmma, 2},    // 10
+    {128, 128, 64, 6, 8, 1, Instruction::wgmma, 2, 1},  // 6
+    {128, 128, 64, 6, 8, 1, Instruction::wgmma, 2, 2},  // 7
+    {128, 160, 64, 5, 8, 1, Instruction::wgmma, 2, 1},  // 8
+    {128, 160, 64, 5, 8, 1, Instruction::wgmma, 2, 2},  // 9
+    {128, 256, 64, 4, 8, 1, Instruction::wgmma, 2, 1},  // 10
+    {64, 128, 64, 6, 4, 1, Instruction::wgmma, 2, 1},   // 11
+    {64, 64, 64, 8, 4, 1, Instruction::wgmma, 2, 2},    // 12
 };
 
 // Predicted by predicted_clocks() for the shapes of the v3 denoiser (108 and 132 multiprocessors; parts for the rows of
@@ -111,14 +113,16 @@ inline constexpr ProductEntry product_table[] = {
 // clang-format on
 
 // Clocks that a product takes by arithmetic: the busiest multiprocessor's tiles, each bound by the tensor cores (1,024
-// multiply-adds a clock, 2,048 for wgmma) or by L2 (28 bytes a clock and multiprocessor); then the sum of the parts, bound
-// by L2, and a kernel's start.
+// multiply-adds a clock, 2,048 for wgmma) or by L2 (28 bytes a clock and multiprocessor); then the sum of the parts,
+// bound by L2, and a kernel's start.
 constexpr double predicted_clocks(const ProductTile& tile, int splits, std::int64_t rows, std::int64_t columns,
                                   std::int64_t inner, int multiprocessors) {
   const auto up = [](std::int64_t a, std::int64_t b) { return (a + b - 1) / b; };
-  const std::int64_t tiles = up(rows, tile.rows * tile.cluster) * tile.cluster * up(columns, tile.columns) * splits;
+  const std::int64_t cluster = tile.cluster_down * tile.cluster_across;
+  const std::int64_t tiles =
+      up(rows, tile.rows * tile.cluster_down) * up(columns, tile.columns * tile.cluster_across) * cluster * splits;
   const double multiply = tile.rows * tile.columns / (tile.instruction == Instruction::wgmma ? 2048.0 : 1024.0);
-  const double load = (tile.rows + tile.columns / tile.cluster) * 2 / 28.0;
+  const double load = (tile.rows / tile.cluster_across + tile.columns / tile.cluster_down) * 2 / 28.0;
   const double each = static_cast<double>(up(inner, splits)) * (multiply > load ? multiply : load) + 1500;
   const double sum = splits == 1 ? 0
                                  : 3000 + static_cast<double>(rows * columns) * 8.0 * splits /
@@ -173,10 +177,10 @@ constexpr bool table_is_sound() {
     const ProductEntry& entry = product_table[i];
     if (entry.tile < 0 || entry.tile >= static_cast<int>(std::size(product_tile_list)) || entry.splits < 1)
       return false;
-    const bool last = i + 1 == std::size(product_table) || product_table[i + 1].sm != entry.sm ||
-                      product_table[i + 1].columns != entry.columns || product_table[i + 1].inner != entry.inner ||
-                      product_tile_list[product_table[i + 1].tile].instruction !=
-                          product_tile_list[entry.tile].instruction;
+    const bool last =
+        i + 1 == std::size(product_table) || product_table[i + 1].sm != entry.sm ||
+        product_table[i + 1].columns != entry.columns || product_table[i + 1].inner != entry.inner ||
+        product_tile_list[product_table[i + 1].tile].instruction != product_tile_list[entry.tile].instruction;
     if (last != (entry.max_rows == 0)) return false;
     if (!last && product_table[i + 1].splits != entry.splits) return false;
   }

@@ -217,7 +217,8 @@ void run_product(const Context& context, const Product& product, ProductWay way)
   if (product.rows == 0) return;
   expect(on_tensor_cores(product) && reinterpret_cast<std::uintptr_t>(product.x) % 16 == 0 && way.splits >= 1,
          "product: expected 16-bit operands, K a multiple of 8, and aligned rows");
-  expect(way.tile >= 0 && way.tile < tile_count && can_run(context.runtime->device(), product_tile_list[way.tile].instruction),
+  expect(way.tile >= 0 && way.tile < tile_count &&
+             can_run(context.runtime->device(), product_tile_list[way.tile].instruction),
          "product: expected a tile that this device can run, got ", way.tile);
   expect(way.splits == 1 || product.sums == nullptr, "product: no sums of squares when K is split");
   std::int64_t most = product.rows;

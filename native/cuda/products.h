@@ -16,13 +16,14 @@ namespace paella::cuda {
 // What multiplies: a warp's instructions (products.cu), or Hopper's of four warps (products_sm90.cu).
 enum class Instruction { mma, wgmma };
 
-// A tile shape of a tensor-core kernel: rows × columns of the result, `step` of K at a time. With wgmma `cluster` tiles
-// one above the other share the weights that they read.
+// A tile shape of a tensor-core kernel: rows × columns of the result, `step` of K at a time. With wgmma tiles of a
+// cluster share what they read: `cluster_down` of them one above the other the weights, `cluster_across` side by side
+// the rows.
 struct ProductTile {
   int rows, columns, step, stages;
   int warps_down, warps_across;
   Instruction instruction = Instruction::mma;
-  int cluster = 1;
+  int cluster_down = 1, cluster_across = 1;
 };
 std::span<const ProductTile> product_tiles();
 

@@ -1,14 +1,14 @@
-// Products on Hopper's own instructions: tiles come by the tensor copy engine (TMA), are multiplied by warpgroups (wgmma),
-// and blocks that lie one above the other share the weights' tile: each fetches a part of it for both (a cluster).
+// Products on Hopper's own instructions: tiles come by the tensor copy engine (TMA), are multiplied by warpgroups
+// (wgmma), and the blocks of a cluster share what they read: those one above the other the tile of the weights, those
+// side by side the tile of x; each fetches a part of it for all.
 //
-// One thread, of a warpgroup that gives its registers to the others, asks for tiles; the others multiply: 64 rows of the
-// tile a warpgroup. Two barriers a stage: `full`, when the
-// bytes of a stage have come, `empty`, when all warps of the cluster have read it, because every block of the cluster
-// writes into the others' stages. Factors (GRN) are applied on the way from shared memory to registers, from where wgmma
-// takes x, too.
+// One thread, of a warpgroup that gives its registers to the others, asks for tiles; the others multiply: 64 rows of
+// the tile a warpgroup. Two barriers a stage: `full`, when the bytes of a stage have come, `empty`, when all warps have
+// read it into whose blocks this one writes. Factors (GRN) are applied on the way from shared memory to registers, from
+// where wgmma takes x, too.
 //
-// NEVER RUN ON HARDWARE. The emulation in test/simt/ runs it with copies and products that are done at the first or at the
-// last moment. Taken instead of products.cu's if PAELLA_CUDA_PRODUCTS=wgmma, see products_of().
+// NEVER RUN ON HARDWARE. The emulation in test/simt/ runs it with copies and products that are done at the first or at
+// the last moment. Taken instead of products.cu's if PAELLA_CUDA_PRODUCTS=wgmma, see products_of().
 #include "cuda/products_sm90.h"
 
 #include "cuda/kernels/wgmma.cuh"
@@ -19,24 +19,27 @@ namespace paella::cuda {
 
 namespace {
 
-template <int Rows, int Columns, int Stages, int Cluster>
+template <int Rows, int Columns, int Stages, int Down, int Across>
 struct HopperTile {
-  static constexpr int rows = Rows, columns = Columns, step = tile_width, stages = Stages, cluster = Cluster;
-  static constexpr int warps = Rows / 16, threads = 32 * warps;  // that multiply
-  static_assert(Rows % 64 == 0 && Rows % sum_run == 0 && Columns % (8 * Cluster) == 0);
+  static constexpr int rows = Rows, columns = Columns, step = tile_width, stages = Stages;
+  static constexpr int down = Down, across = Across, cluster = Down * Across;
+  static constexpr int x_share = Rows / Across, w_share = Columns / Down;  // rows that a block fetches
+  static constexpr int warps = Rows / 16, threads = 32 * warps;            // that multiply
+  static_assert(Rows % 64 == 0 && Rows % sum_run == 0 && Columns % 8 == 0);
   static constexpr int x_bytes = Rows * step * 2, w_bytes = Columns * step * 2, stage_bytes = x_bytes + w_bytes;
   static constexpr int out_stride = Columns + 8;  // as in products.cuh
   static constexpr int ring_bytes = Stages * stage_bytes, out_bytes = Rows * out_stride * 4;
   static constexpr int barriers_at = ring_bytes > out_bytes ? ring_bytes : out_bytes;
   static constexpr int alignment = 1024;
   static constexpr int shared_bytes = alignment + barriers_at + 2 * Stages * 8;
-  static_assert(x_bytes % alignment == 0 && w_bytes / Cluster % alignment == 0 && barriers_at % 8 == 0);
+  static_assert(x_share * Across == Rows && w_share * Down == Columns && barriers_at % 8 == 0);
+  static_assert(x_share * 128 % alignment == 0 && w_share * 128 % alignment == 0);
   static_assert(shared_bytes <= 227 * 1024);
 };
 
 template <typename T>
 struct HopperArguments {
-  TensorMap x, w;  // boxes of a tile's rows, and of a block's share of the weights' tile
+  TensorMap x, w;  // boxes of a block's share
   ProductArguments<T> product;
 };
 
@@ -65,43 +68,88 @@ struct Turn {
   }
 };
 
-// The asking side: one thread. `begin`: where this part of K begins; `count`: its stages.
-template <typename T, typename Shape>
-PAELLA_DEVICE void bring_tiles(const HopperArguments<T>& a, const Ring<Shape>& ring, int first_row, int first_column,
-                               int begin, int count) {
-  constexpr int share = Shape::columns / Shape::cluster;
-  const int rank = Shape::cluster > 1 ? static_cast<int>(cluster_rank()) : 0;
-  const auto bring_w = [&](int slot, int k) {
-    unsigned char* to = ring.w(slot) + rank * (Shape::w_bytes / Shape::cluster);
-    const int row = first_column + rank * share;
-    if constexpr (Shape::cluster > 1)
-      tma_load(to, a.w, k, row, ring.full + slot, (1 << Shape::cluster) - 1);
-    else
-      tma_load(to, a.w, k, row, ring.full + slot);
-  };
-  // Weights never change: their first stages need not wait for the kernel before.
-  const int ahead = count < Shape::stages ? count : Shape::stages;
-  for (int i = 0; i < ahead; ++i) {
-    barrier_expect(ring.full + i, Shape::stage_bytes);
-    bring_w(i, begin + i * Shape::step);
+// Where a block is in its cluster.
+template <typename Shape>
+struct Seat {
+  int down, across;
+  PAELLA_DEVICE Seat() {
+    const int rank = Shape::cluster > 1 ? static_cast<int>(cluster_rank()) : 0;
+    down = rank % Shape::down;
+    across = rank / Shape::down;
   }
-  wait_for_previous();
-  for (int i = 0; i < ahead; ++i) tma_load(ring.x(i), a.x, begin + i * Shape::step, first_row, ring.full + i);
-  Turn<Shape> turn;
-  for (int i = ahead; i < count; ++i) {
-    barrier_wait(ring.empty + turn.slot, turn.parity);
-    barrier_expect(ring.full + turn.slot, Shape::stage_bytes);
-    bring_w(turn.slot, begin + i * Shape::step);
-    tma_load(ring.x(turn.slot), a.x, begin + i * Shape::step, first_row, ring.full + turn.slot);
-    turn.next();
+  // The blocks beside this one and itself, and those above and below and itself: one bit each.
+  PAELLA_DEVICE unsigned beside() const {
+    unsigned blocks = 0;
+    for (int i = 0; i < Shape::across; ++i) blocks |= 1u << (i * Shape::down + down);
+    return blocks;
   }
-}
+  PAELLA_DEVICE unsigned above() const { return ((1u << Shape::down) - 1) << (across * Shape::down); }
+};
 
-// This warp has read a slot: its block's and its neighbours' copies may overwrite it.
+// The asking side: one thread.
+template <typename T, typename Shape>
+class Fetcher {
+ public:
+  PAELLA_DEVICE Fetcher(const HopperArguments<T>& a, const Ring<Shape>& ring, int first_row, int first_column)
+      : a_(a), ring_(ring) {
+    const Seat<Shape> seat;
+    x_part_ = seat.across * Shape::x_share;
+    w_part_ = seat.down * Shape::w_share;
+    x_row_ = first_row + x_part_;
+    w_row_ = first_column + w_part_;
+    beside_ = seat.beside();
+    above_ = seat.above();
+  }
+
+  // K from `begin` on, `count` stages.
+  PAELLA_DEVICE void run(int begin, int count) const {
+    // Weights never change: their first stages need not wait for the kernel before.
+    const int ahead = count < Shape::stages ? count : Shape::stages;
+    for (int i = 0; i < ahead; ++i) {
+      barrier_expect(ring_.full + i, Shape::stage_bytes);
+      fetch_w(i, begin + i * Shape::step);
+    }
+    wait_for_previous();
+    for (int i = 0; i < ahead; ++i) fetch_x(i, begin + i * Shape::step);
+    Turn<Shape> turn;
+    for (int i = ahead; i < count; ++i) {
+      barrier_wait(ring_.empty + turn.slot, turn.parity);
+      barrier_expect(ring_.full + turn.slot, Shape::stage_bytes);
+      fetch_w(turn.slot, begin + i * Shape::step);
+      fetch_x(turn.slot, begin + i * Shape::step);
+      turn.next();
+    }
+  }
+
+ private:
+  PAELLA_DEVICE void fetch_x(int slot, int k) const {
+    unsigned char* to = ring_.x(slot) + x_part_ * 128;
+    if constexpr (Shape::across > 1)
+      tma_load(to, a_.x, k, x_row_, ring_.full + slot, static_cast<std::uint16_t>(beside_));
+    else
+      tma_load(to, a_.x, k, x_row_, ring_.full + slot);
+  }
+  PAELLA_DEVICE void fetch_w(int slot, int k) const {
+    unsigned char* to = ring_.w(slot) + w_part_ * 128;
+    if constexpr (Shape::down > 1)
+      tma_load(to, a_.w, k, w_row_, ring_.full + slot, static_cast<std::uint16_t>(above_));
+    else
+      tma_load(to, a_.w, k, w_row_, ring_.full + slot);
+  }
+
+  const HopperArguments<T>& a_;
+  const Ring<Shape>& ring_;
+  int x_part_, w_part_, x_row_, w_row_;
+  unsigned beside_, above_;
+};
+
+// This warp has read a slot: every block that writes into it hears of it.
 template <typename Shape>
 PAELLA_DEVICE void release(const Ring<Shape>& ring, int slot) {
   const unsigned lane = threadIdx.x % warp_size;
-  if (lane < Shape::cluster) barrier_arrive(ring.empty + slot, lane);
+  const Seat<Shape> seat;
+  if (lane < Shape::cluster && ((seat.beside() | seat.above()) >> lane & 1) != 0)
+    barrier_arrive(ring.empty + slot, lane);
 }
 
 // x as it is: both operands from shared memory, one stage's products in flight while the next is waited for.
@@ -168,7 +216,9 @@ class ScaledRows {
   }
 
  private:
-  PAELLA_DEVICE int image_of(int row) const { return (a_.pixel_offset + (row < a_.rows ? row : a_.rows - 1)) / a_.pixels; }
+  PAELLA_DEVICE int image_of(int row) const {
+    return (a_.pixel_offset + (row < a_.rows ? row : a_.rows - 1)) / a_.pixels;
+  }
   // Of columns `at`, the next, and both 8 further.
   PAELLA_DEVICE void read_factors_of(int image, int at, float (&to)[4]) const {
     const float* from = a_.factors + static_cast<std::int64_t>(image) * a_.inner + at;
@@ -235,14 +285,18 @@ struct Place {
 template <typename T, typename Shape>
 PAELLA_DEVICE Place place_of(const ProductArguments<T>& a) {
   // Whole clusters: the last may reach beyond the matrix, where copies bring zeros and nothing is written.
-  constexpr int cluster_rows = Shape::rows * Shape::cluster;
-  const int down = (a.rows + cluster_rows - 1) / cluster_rows * Shape::cluster;
-  const int across = (a.columns + Shape::columns - 1) / Shape::columns;
-  const TileAt tile = tile_at(static_cast<int>(blockIdx.x), down, across);
+  constexpr int rows = Shape::rows * Shape::down, columns = Shape::columns * Shape::across;
+  const int down = (a.rows + rows - 1) / rows, across = (a.columns + columns - 1) / columns;
+  const TileAt cluster = tile_at(static_cast<int>(blockIdx.x) / Shape::cluster, down, across);
+  const Seat<Shape> seat;
   const int part = static_cast<int>(blockIdx.y), begin = part * a.split;
   const int end = begin + a.split < a.inner ? begin + a.split : a.inner;
-  return {tile.row * Shape::rows, tile.column * Shape::columns,           part, begin,
-          end,                    (end - begin + Shape::step - 1) / Shape::step};
+  return {cluster.row * rows + seat.down * Shape::rows,
+          cluster.column * columns + seat.across * Shape::columns,
+          part,
+          begin,
+          end,
+          (end - begin + Shape::step - 1) / Shape::step};
 }
 
 template <typename Shape>
@@ -286,7 +340,7 @@ __global__ void __launch_bounds__(Shape::threads + 128, 1)
     prefetch_map(arguments.w);
     for (int i = 0; i < Shape::stages; ++i) {
       barrier_init(ring.full + i, 1);
-      barrier_init(ring.empty + i, Shape::warps * Shape::cluster);
+      barrier_init(ring.empty + i, Shape::warps * (Shape::down + Shape::across - 1));
     }
     fence_barrier_init();
   }
@@ -295,7 +349,8 @@ __global__ void __launch_bounds__(Shape::threads + 128, 1)
   // The end of both sides: all have read all stages, and nobody's copies or arrivals come here any more.
   if (threadIdx.x >= Shape::threads) {
     keep_registers<40>();
-    if (threadIdx.x == Shape::threads) bring_tiles(arguments, ring, place.first_row, place.first_column, place.begin, place.count);
+    if (threadIdx.x == Shape::threads)
+      Fetcher<T, Shape>(arguments, ring, place.first_row, place.first_column).run(place.begin, place.count);
     __syncwarp();
     let_next_begin();
     meet_cluster<Shape>();
@@ -321,14 +376,14 @@ void launch_tile(Runtime& runtime, const ProductArguments<T>& a, int tile, int p
     constexpr ProductTile one = product_tile_list[index];
     if constexpr (one.instruction == Instruction::wgmma) {
       if (tile == index) {
-        using Shape = HopperTile<one.rows, one.columns, one.stages, one.cluster>;
-        const std::int64_t down = ceil_div(a.rows, Shape::rows * Shape::cluster) * Shape::cluster;
-        const HopperArguments<T> arguments{
-            tensor_map(a.x, a.rows, a.inner, Shape::rows),
-            tensor_map(a.w, a.columns, a.inner, Shape::columns / Shape::cluster), a};
+        using Shape = HopperTile<one.rows, one.columns, one.stages, one.cluster_down, one.cluster_across>;
+        const std::int64_t clusters =
+            ceil_div(a.rows, Shape::rows * Shape::down) * ceil_div(a.columns, Shape::columns * Shape::across);
+        const HopperArguments<T> arguments{tensor_map(a.x, a.rows, a.inner, Shape::x_share),
+                                           tensor_map(a.w, a.columns, a.inner, Shape::w_share), a};
         const auto kernel = a.factors != nullptr ? hopper_product_kernel<T, Shape, Way::scaled>
                                                  : hopper_product_kernel<T, Shape, Way::plain>;
-        return launch_clusters(runtime, kernel, Shape::cluster, grid(down * ceil_div(a.columns, Shape::columns), parts),
+        return launch_clusters(runtime, kernel, Shape::cluster, grid(clusters * Shape::cluster, parts),
                                Shape::threads + 128, Shape::shared_bytes, arguments);
       }
     }

@@ -1,5 +1,5 @@
-// Products on Hopper's own instructions, beside those of products.cu. Compiled for sm_90a only, with PAELLA_WGMMA defined
-// for all of the executor.
+// Products on Hopper's own instructions, beside those of products.cu. Compiled for sm_90a only, with PAELLA_WGMMA
+// defined for all of the executor.
 #pragma once
 
 #include "cuda/kernels/products.cuh"

@@ -61,7 +61,8 @@ static int usage() {
       stderr,
       "usage: paella_bench products|operations|step [--threads N] [--precision fp32|bf16] [--seconds S] "
       "[--rounds N]\n"
-      "       paella_bench gpu|generate|tune [--precision bf16|fp16|fp32] [--seconds S] [--model M] [--smoke true]\n");
+      "       paella_bench gpu|generate|tune [--precision bf16|fp16|fp32] [--seconds S] [--model M] [--smoke true]\n"
+      "       paella_bench predict\n");
   return 2;
 }
 
@@ -98,6 +99,7 @@ int main(int count, char** arguments) {
     else
       return usage();
   }
+  if (mode == "predict") return predict(), 0;
   if (mode == "gpu" || mode == "generate" || mode == "tune") return on_gpu(mode, settings);
   const auto run = mode == "products" ? products : mode == "operations" ? operations : mode == "step" ? step : nullptr;
   if (run == nullptr) return usage();

@@ -10,6 +10,7 @@
 #include "benchmark_cublas.h"
 #include "core/error.h"
 #include "cuda/plugin_loader.h"
+#include "cuda/product_table.h"
 #include "pipeline/generator.h"
 
 namespace paella::bench {
@@ -367,6 +368,32 @@ void tune(const Settings& settings) {
             device.name.c_str(), device.major * 10 + device.minor, operand == DType::bf16 ? "bf16" : "fp16",
             static_cast<long long>(m), static_cast<long long>(shape.columns), static_cast<long long>(shape.inner),
             timing.way.tile, timing.tile.rows, timing.tile.columns, timing.way.splits, timing.seconds * 1e6);
+}
+
+void predict() {
+  constexpr int multiprocessors = 132;  // of an H100 or H200
+  constexpr double clock = 1.7e9;       // that they keep up under products
+  for (const auto& [name, instruction] :
+       {std::pair{"mma", cuda::Instruction::mma}, {"wgmma", cuda::Instruction::wgmma}}) {
+    double sum = 0;
+    const auto line = [&](const char* what, int count, int tile, int splits, double seconds) {
+      std::printf(
+          "{\"bench\":\"predict\",\"what\":\"%s\",\"instruction\":\"%s\",\"count\":%d,\"tile\":%d,\"splits\":%d,"
+          "\"us\":%.2f,\"measured\":false}\n",
+          what, name, count, tile, splits, seconds * 1e6);
+    };
+    for (const Product& product : guided_step(64, 64)) {
+      if (product.f32) continue;  // the head: part of the draw
+      const cuda::ProductWay way =
+          cuda::way_for(instruction, 90, multiprocessors, product.rows, product.columns, product.inner);
+      const double seconds = cuda::predicted_clocks(cuda::product_tile_list[way.tile], way.splits, product.rows,
+                                                    product.columns, product.inner, multiprocessors) /
+                             clock;
+      line(product.what, product.count, way.tile, way.splits, seconds);
+      sum += product.count * seconds;
+    }
+    line("products of a guided step", 1, -1, -1, sum);
+  }
 }
 
 void gpu(const Settings& settings, Backend& backend) { KernelBench(settings, backend).run(); }

@@ -15,5 +15,8 @@ void gpu(const Settings& settings, Backend& backend);
 void generate(const Settings& settings, Backend& backend);
 // Every way to compute the products of the networks, for scripts/gpu/tune.mjs.
 void tune(const Settings& settings);
+// What product_table.h expects of the products of one guided step on Hopper, by both kinds of instruction; no GPU
+// needed.
+void predict();
 
 }  // namespace paella::bench

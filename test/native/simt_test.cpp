@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "cuda/kernels/wgmma.cuh"
 #include "cuda/launch.cuh"
 #include "harness.h"
 #include "simt/runtime.h"
@@ -50,6 +51,45 @@ void transposed_kernel(const bf16* b, std::uint32_t* out) {
   ldmatrix_x4_transposed(r, tile + lane % 16 * 8);
   out[lane * 2] = r[0];
   out[lane * 2 + 1] = r[1];
+}
+
+// A cluster of two blocks of one warpgroup and one warp: out [128, 64] = x [128, 64] · wᵀ, w [64, 64]. Each block has
+// its own rows of x, and half of w for both.
+void warpgroup_kernel(const TensorMap x_map, const TensorMap w_map, bool from_registers, float* out) {
+  unsigned char* memory = shared_memory();
+  memory += (1024 - shared_address(memory) % 1024) % 1024;
+  unsigned char* w = memory + 64 * 128;
+  auto* full = reinterpret_cast<Barrier*>(w + 64 * 128);
+  const int rank = static_cast<int>(cluster_rank()), thread = static_cast<int>(threadIdx.x);
+  if (thread == 0) barrier_init(full, 1);
+  cluster_barrier();
+  if (thread == 128) {
+    barrier_expect(full, 2 * 64 * 128);
+    tma_load(memory, x_map, 0, rank * 64, full);
+    tma_load(w + rank * 32 * 128, w_map, 0, rank * 32, full, 3);
+  }
+  float sums[32] = {};
+  if (thread < 128) {
+    barrier_wait(full, 0);
+    std::uint32_t rows[4][4];
+    const int row = thread / 32 * 16 + thread % 16;
+    for (int k = 0; k < 4; ++k)
+      ldmatrix_x4(rows[k], memory + row * 128 + ((2 * k + thread % 32 / 16) ^ (row % 8)) * 16);
+    wgmma_begin();
+    for (int k = 0; k < 4; ++k) {
+      if (from_registers)
+        wgmma<bf16>(sums, rows[k], wgmma_descriptor(w) + 2 * k);
+      else
+        wgmma<bf16>(sums, wgmma_descriptor(memory) + 2 * k, wgmma_descriptor(w) + 2 * k);
+    }
+    wgmma_commit();
+    wgmma_wait<0>();
+    barrier_of<128>();
+    for (int i = 0; i < 32; ++i)
+      out[(rank * 64 + thread / 32 * 16 + thread % 32 / 4 + i / 2 % 2 * 8) * 64 + i / 4 * 8 + thread % 4 * 2 + i % 2] =
+          sums[i];
+  }
+  cluster_barrier();
 }
 
 }  // namespace
@@ -114,4 +154,31 @@ TEST("simt: a graph runs what was recorded, with the numbers of its capture") {
   CHECK_EQUAL(runtime->counts.launches, 2u);
   runtime->free(data);
   CHECK_THROWS(runtime->allocate(2 << 20, "a test"), ErrorCode::out_of_memory, "a test: 2097152 bytes needed, 1048576");
+}
+
+TEST("simt: tiles of a cluster, barriers that count bytes, products of a warpgroup") {
+  const simt::Hopper device;
+  const auto runtime = simt::make_runtime(1 << 20);
+  // What lies outside of the matrices arrives as zeros: 100 rows of 128, 40 columns of 64, 50 rows of w.
+  constexpr std::int64_t rows = 100, inner = 40, columns = 50;
+  std::vector<bf16> x(rows * inner), w(columns * inner);
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = from_float<bf16>(static_cast<float>(i % 13) - 6);
+  for (std::size_t i = 0; i < w.size(); ++i) w[i] = from_float<bf16>(static_cast<float>(i % 11) - 5);
+  // Eight times: every way in which copies and products can be late or early.
+  for (int way = 0; way < 8; ++way)
+    for (const bool from_registers : {false, true}) {
+      std::vector<float> out(128 * 64, -1);
+      launch_clusters(*runtime, warpgroup_kernel, 2, grid(2), 160, 20000, tensor_map(x.data(), rows, inner, 64),
+                      tensor_map(w.data(), columns, inner, 32), from_registers, out.data());
+      for (std::int64_t m = 0; m < 128; ++m)
+        for (std::int64_t n = 0; n < 64; ++n) {
+          float sum = 0;
+          for (std::int64_t k = 0; k < inner && m < rows && n < columns; ++k)
+            sum += to_float(x[static_cast<std::size_t>(m * inner + k)]) *
+                   to_float(w[static_cast<std::size_t>(n * inner + k)]);
+          if (out[static_cast<std::size_t>(m * 64 + n)] != sum)
+            test::check(false, __FILE__, __LINE__,
+                        concat("(", m, ", ", n, "): ", out[static_cast<std::size_t>(m * 64 + n)], ", expected ", sum));
+        }
+    }
 }

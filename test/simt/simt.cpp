@@ -79,7 +79,8 @@ struct Core {
   std::vector<std::unique_ptr<Block>> blocks;  // of the largest cluster so far
   unsigned count = 0;
   unsigned arrived = 0, generation = 0;  // of the cluster's barrier
-  bool late = false;                     // copies of tiles arrive at the last moment, not at the first
+  // Copies of tiles arrive, and warpgroups' products are done, at the last moment and not at the first.
+  bool late_copies = false, late_products = false;
   const std::function<void()>* kernel = nullptr;
   Block* block = nullptr;  // of the running thread
   Thread* thread = nullptr;
@@ -196,13 +197,16 @@ void run_grid(const Kernel& kernel) {
     place = {{}, {}, {threads, 1, 1}, grid};
     core.count = cluster;
     core.arrived = core.generation = 0;
-    core.late = (launch + at / cluster / 2) % 2 != 0;
+    // All eight ways in turn.
+    const unsigned way = launch * 3 + at / cluster;
+    core.late_copies = way / 2 % 2 != 0;
+    core.late_products = way / 4 % 2 != 0;
     core.kernel = &kernel.body;
     while (core.blocks.size() < cluster) core.blocks.push_back(std::make_unique<Block>());
     for (unsigned rank = 0; rank < cluster; ++rank)
       prepare_block(*core.blocks[rank], {(at + rank) % grid.x, (at + rank) / grid.x % grid.y, at / grid.x / grid.y},
                     rank, threads, kernel.shared_bytes);
-    run_blocks((launch + at / cluster) % 2 != 0);
+    run_blocks(way % 2 != 0);
   }
 }
 
@@ -345,7 +349,7 @@ void tma_load(void* shared, const TensorMap& map, int inner, int row, const void
     Block& block = *core.blocks[rank];
     Barrier& theirs = barrier_at(block, shared_address(barrier));
     const TileCopy copy{map, to, inner, row};
-    if (core.late) {
+    if (core.late_copies) {
       theirs.copies.push_back(copy);
       // Whoever waits already would not look again.
       for (unsigned t = 0; t < block.size; ++t)
@@ -360,7 +364,7 @@ unsigned cluster_rank() { return core.block->rank; }
 void cluster_barrier() { meet(core.arrived, core.generation, core.count * core.block->size); }
 void barrier_of(unsigned threads) { meet(core.block->some_arrived, core.block->some_generation, threads); }
 void product_begin(std::function<void()> product) {
-  if (core.late)
+  if (core.late_products)
     core.thread->products.push_back(std::move(product));
   else
     product();

@@ -13,6 +13,7 @@ namespace {
 template <typename T, int W>
 __global__ void __launch_bounds__(128) grn_sums_kernel(const T* h, int pixels, int channels, float* sums) {
   wait_for_previous();
+  let_next_begin();
   const int column = (static_cast<int>(blockIdx.x * blockDim.x) + static_cast<int>(threadIdx.x)) * W;
   if (column >= channels) return;
   const int run = static_cast<int>(blockIdx.y), first = run * sum_run;
@@ -35,6 +36,7 @@ __global__ void __launch_bounds__(threads)
     grn_factors_kernel(const float* sums, int runs, int channels, const float* gamma, float* factors) {
   __shared__ float scratch[32];
   wait_for_previous();
+  let_next_begin();
   sums += static_cast<std::int64_t>(blockIdx.x) * runs * channels;
   factors += static_cast<std::int64_t>(blockIdx.x) * channels;
   float total = 0;

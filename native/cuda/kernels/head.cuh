@@ -104,6 +104,7 @@ struct StoreSink {
 // One thread per row.
 __global__ void __launch_bounds__(head_threads) join_kernel(DrawTask task, const Best* candidates, int places) {
   wait_for_previous();
+  let_next_begin();
   const int row = static_cast<int>(blockIdx.x * head_threads + threadIdx.x);
   if (row >= task.rows) return;
   const Best* mine = candidates + static_cast<std::int64_t>(row) * places;
@@ -120,6 +121,7 @@ __global__ void __launch_bounds__(head_threads) join_kernel(DrawTask task, const
 __global__ void __launch_bounds__(head_threads)
     split_kernel(const float* features, std::int64_t count, bf16* high, bf16* low) {
   wait_for_previous();
+  let_next_begin();
   const std::int64_t i = (static_cast<std::int64_t>(blockIdx.x) * head_threads + threadIdx.x) * 4;
   if (i >= count) return;
   float x[4], rest[4];

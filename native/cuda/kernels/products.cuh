@@ -218,11 +218,11 @@ class Accumulator {
   float sums_[tiles_down][tiles_across][4];
 };
 
-// From sums in shared memory to results, by the block's first Shape::threads threads, which meet in `barrier`. Each keeps
-// to 8 columns.
+// From sums in shared memory to results, by the block's first Shape::threads threads, which meet in `barrier`. Each
+// keeps to 8 columns.
 template <typename T, typename Shape, typename Meet>
-PAELLA_DEVICE void finish_tile(const Finish& finish, float* tile, int first_row, int first_column, int rows, int columns,
-                               Meet barrier) {
+PAELLA_DEVICE void finish_tile(const Finish& finish, float* tile, int first_row, int first_column, int rows,
+                               int columns, Meet barrier) {
   constexpr int across = Shape::columns / 8, down = Shape::threads / across;
   const int thread = static_cast<int>(threadIdx.x), column = thread % across * 8;
   const int height = rows - first_row < Shape::rows ? rows - first_row : Shape::rows;
@@ -332,6 +332,7 @@ template <typename T>
 __global__ void __launch_bounds__(256)
     add_parts_kernel(const float* parts, int count, int rows, int columns, const Finish finish) {
   wait_for_previous();
+  let_next_begin();
   const int across = (columns + 7) / 8;
   const std::int64_t index = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (index >= static_cast<std::int64_t>(rows) * across) return;
@@ -356,6 +357,7 @@ __global__ void __launch_bounds__(256)
 template <typename T>
 __global__ void __launch_bounds__(256) split_kernel(const float* x, std::int64_t count, T* high, T* low) {
   wait_for_previous();
+  let_next_begin();
   const std::int64_t at = (static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * 8;
   if (at >= count) return;
   float v[8], rest[8];

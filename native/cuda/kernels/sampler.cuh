@@ -305,6 +305,7 @@ __global__ void __launch_bounds__(plain_threads)
     initial_noise_kernel(const std::int64_t* seed, std::int32_t codes, int pixels, std::int64_t count,
                          std::int32_t* tokens) {
   wait_for_previous();
+  let_next_begin();
   const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * plain_threads + threadIdx.x;
   if (i >= count) return;
   tokens[i] =
@@ -314,12 +315,14 @@ __global__ void __launch_bounds__(plain_threads)
 __global__ void __launch_bounds__(plain_threads)
     start_kernel(const std::int32_t* first, const std::int32_t* noise, std::int64_t count, std::int32_t* tokens) {
   wait_for_previous();
+  let_next_begin();
   const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * plain_threads + threadIdx.x;
   if (i < count) tokens[i] = first[i] >= 0 ? first[i] : noise[i];
 }
 
 __global__ void __launch_bounds__(warp_size) advance_kernel(std::int32_t* step) {
   wait_for_previous();
+  let_next_begin();
   if (threadIdx.x == 0) ++*step;
 }
 
@@ -327,6 +330,7 @@ __global__ void __launch_bounds__(plain_threads)
     renoise_kernel(const std::int64_t* seed, const std::int32_t* step, const float* level, int pixels,
                    std::int64_t count, const std::int32_t* noise, std::int32_t* tokens) {
   wait_for_previous();
+  let_next_begin();
   const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * plain_threads + threadIdx.x;
   if (i >= count) return;
   const std::int64_t image = i / pixels;
@@ -340,6 +344,7 @@ template <int N>
 __global__ void __launch_bounds__(plain_threads)
     guide_kernel(const float* features, const float* guidance, std::int64_t each, std::int64_t count, float* out) {
   wait_for_previous();
+  let_next_begin();
   const std::int64_t i = (static_cast<std::int64_t>(blockIdx.x) * plain_threads + threadIdx.x) * N;
   if (i >= count) return;
   float conditional[N], unconditional[N];

@@ -1,8 +1,8 @@
-// Hopper's warpgroup products: sums [64, N] f32 of 4 warps += x [64, 16] · wᵀ, w [N, 16] read from shared memory through
-// a descriptor, x too, or from registers. Written out for the widths that tiles have. For sm_90a only.
+// Hopper's warpgroup products: sums [64, N] f32 of 4 warps += x [64, 16] · wᵀ, w [N, 16] read from shared memory
+// through a descriptor, x too, or from registers. Written out for the widths that tiles have. For sm_90a only.
 //
-// They run beside the threads: between wgmma_begin() and the wgmma_wait() that ends them, nobody may touch the sums, the
-// registers of x or what the descriptors point to.
+// They run beside the threads: between wgmma_begin() and the wgmma_wait() that ends them, nobody may touch the sums,
+// the registers of x or what the descriptors point to.
 #pragma once
 
 #include "cuda/hopper.cuh"
@@ -39,7 +39,8 @@ template <typename T>
 PAELLA_DEVICE float tile_element(std::uint64_t descriptor, int row, int k) {
   const auto start = static_cast<std::uint32_t>(descriptor & 0x3fff) << 4;
   const auto groups = static_cast<std::uint32_t>(descriptor >> 32 & 0x3fff) << 4;
-  const std::uint32_t at = start + static_cast<std::uint32_t>(row / 8) * groups + static_cast<std::uint32_t>(row % 8 * 128 + k * 2);
+  const std::uint32_t at =
+      start + static_cast<std::uint32_t>(row / 8) * groups + static_cast<std::uint32_t>(row % 8 * 128 + k * 2);
   T value;
   memcpy(&value, simt::shared_memory_at(simt::swizzled_128(at)), 2);
   return to_float(value);
