@@ -197,6 +197,20 @@ Tensor Ops::gated(const Tensor& x, Activation activation) {
   return result;
 }
 
+Tensor Ops::tensor_of(const ConstantPtr& constant) {
+  expect(constant != nullptr, "tensor_of: expected a constant");
+  return do_tensor_of(*constant);
+}
+
+void Ops::scale_rows(const Tensor& x, const Tensor& weights, std::int64_t first) {
+  check_rank("scale_rows", x, 2);
+  check_type("scale_rows", x, operand_type());
+  check_type("scale_rows", weights, DType::f32);
+  check_shape("scale_rows", weights.shape, {x.shape[0]});
+  expect(first >= 0 && first <= x.shape[1], "scale_rows: expected a first column from 0 to ", x.shape[1], ", got ", first);
+  if (!measuring()) do_scale_rows(x, weights, first);
+}
+
 Tensor Ops::activate(const Tensor& x, Activation activation, DType out) {
   check_type("activate", x, DType::f32);
   Tensor result = allocate(x.shape, out);

@@ -114,6 +114,10 @@ class Ops {
   void modulate(const Tensor& x, const Tensor& modulation);
   // a [..., 2N] f32 or operand type: act(first half)·second half → [..., N] operand type.
   Tensor gated(const Tensor& x, Activation activation);
+  // A constant of Layout::vector as a tensor, f32, to be read only.
+  Tensor tensor_of(const ConstantPtr& constant);
+  // Columns [first, C) of row s of x [S, C], operand type, times weights [S] f32, in place.
+  void scale_rows(const Tensor& x, const Tensor& weights, std::int64_t first);
   // Activation of x f32 → `out`.
   Tensor activate(const Tensor& x, Activation activation, DType out);
   // x [..., N] f32 += y, in place.
@@ -166,6 +170,8 @@ class Ops {
   virtual void do_gather_patches(std::span<const ConstantPtr, 4> tables, const Constant& bias, const Tensor& tokens,
                                  const Tensor& out) = 0;
   virtual void do_modulate(const Tensor& x, const Tensor& modulation) = 0;
+  virtual Tensor do_tensor_of(const Constant& constant) = 0;
+  virtual void do_scale_rows(const Tensor& x, const Tensor& weights, std::int64_t first) = 0;
   virtual void do_gated(const Tensor& x, Activation activation, const Tensor& out) = 0;
   virtual void do_activate(const Tensor& x, Activation activation, const Tensor& out) = 0;
   virtual void do_add(const Tensor& x, const Tensor& y) = 0;

@@ -9,7 +9,14 @@
 
 namespace paella {
 
-enum class Purpose : std::uint32_t { initial_noise = 0, draw = 1, renoise = 2, random_weights = 3, test = 4 };
+enum class Purpose : std::uint32_t {
+  initial_noise = 0,
+  draw = 1,
+  renoise = 2,
+  random_weights = 3,
+  test = 4,
+  prior = 5
+};
 
 using PhiloxWords = std::array<std::uint32_t, 4>;
 

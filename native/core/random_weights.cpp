@@ -28,7 +28,10 @@ struct Distribution {
 
 Distribution distribution_of(const std::string& name, const Shape& shape) {
   if (ends_with(name, "running_var")) return {1.0f, 0.5f};
-  if (ends_with(name, "layer_norm.weight")) return {1.0f, 0.1f};
+  // LayerNorms of ByT5, CLIP and the prior.
+  const bool norm = name.find("ln_") != std::string::npos || name.starts_with("blocks.");
+  if (ends_with(name, "layer_norm.weight") || (norm && shape.rank() == 1 && ends_with(name, ".weight")))
+    return {1.0f, 0.1f};
   if (shape.rank() == 1) return {0.0f, 0.1f};
   std::int64_t fan_in = 1;
   for (int axis = 1; axis < shape.rank(); ++axis) fan_in *= shape[axis];

@@ -76,6 +76,22 @@ void CpuOps::do_modulate(const Tensor& x, const Tensor& modulation) {
                  });
 }
 
+Tensor CpuOps::do_tensor_of(const Constant& constant) {
+  return {const_cast<float*>(cpu(constant).as<float>()), constant.shape, DType::f32};
+}
+
+void CpuOps::do_scale_rows(const Tensor& x, const Tensor& weights, std::int64_t first) {
+  // By way of f32: rows are few, and scaled once per prompt.
+  const std::int64_t columns = x.shape[1], count = columns - first;
+  std::vector<float> row(static_cast<std::size_t>(count));
+  for (std::int64_t s = 0; s < x.shape[0]; ++s) {
+    void* place = at(x, s * columns + first);
+    kernels().convert(place, element_of(x.dtype), count, row.data(), Element::f32);
+    for (float& value : row) value *= weights.as<float>()[s];
+    kernels().convert(row.data(), Element::f32, count, place, element_of(x.dtype));
+  }
+}
+
 void CpuOps::do_gated(const Tensor& x, Activation activation, const Tensor& out) {
   const std::int64_t columns = out.shape[-1];
   parallel_range(threads(), out.shape.rows(), static_cast<double>(columns),

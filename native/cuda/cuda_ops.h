@@ -115,6 +115,8 @@ class CudaOps final : public Ops {
   void do_gather_patches(std::span<const ConstantPtr, 4> tables, const Constant& bias, const Tensor& tokens,
                          const Tensor& out) override;
   void do_modulate(const Tensor& x, const Tensor& modulation) override;
+  Tensor do_tensor_of(const Constant& constant) override;
+  void do_scale_rows(const Tensor& x, const Tensor& weights, std::int64_t first) override;
   void do_gated(const Tensor& x, Activation activation, const Tensor& out) override;
   void do_activate(const Tensor& x, Activation activation, const Tensor& out) override;
   void do_add(const Tensor& x, const Tensor& y) override;

@@ -68,6 +68,20 @@ void CudaOps::do_modulate(const Tensor& x, const Tensor& modulation) {
   });
 }
 
+Tensor CudaOps::do_tensor_of(const Constant& constant) {
+  return {cuda(constant).data, constant.shape, DType::f32};
+}
+
+void CudaOps::do_scale_rows(const Tensor& x, const Tensor& weights, std::int64_t first) {
+  const std::int64_t columns = x.shape[1] - first;
+  if (columns == 0) return;
+  with_type(x.dtype, [&](auto type) {
+    using T = typename decltype(type)::type;
+    launch(runtime(), scale_rows_kernel<T>, flat_grid(x.shape[0] * columns), flat_threads, 0, x.as<T>(),
+           weights.as<float>(), as_int(x.shape[0] * columns), as_int(x.shape[1]), as_int(first));
+  });
+}
+
 void CudaOps::do_gated(const Tensor& x, Activation activation, const Tensor& out) {
   const std::int64_t columns = out.shape[-1];
   const auto start = [&](auto in_type, auto out_type) {

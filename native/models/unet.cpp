@@ -308,8 +308,8 @@ using WeightsPtr = std::shared_ptr<const Unet::Weights>;
 
 class ConditionNetwork final : public Description {
  public:
-  ConditionNetwork(WeightsPtr weights, std::int64_t clip_texts, std::int64_t clip_images)
-      : weights_(std::move(weights)), clip_texts_(clip_texts), clip_images_(clip_images) {
+  ConditionNetwork(WeightsPtr weights, std::int64_t clip_texts, std::int64_t clip_images, bool weighted)
+      : weights_(std::move(weights)), clip_texts_(clip_texts), clip_images_(clip_images), weighted_(weighted) {
     const UnetConfig& config = weights_->config;
     if ((clip_texts > 0 && config.clip_embd == 0) || (clip_images > 0 && config.clip_image_embd == 0))
       fail(ErrorCode::invalid_option, "condition: this model takes no CLIP embeddings");
@@ -343,7 +343,9 @@ class ConditionNetwork final : public Description {
       const Tensor tokens = ops.linear(active, block.kv_mapper, Activation::none, ops.operand_type());  // [S, c]
       // The queries of condition tokens are computed and dropped: cheaper than a second copy of the weights.
       const Tensor qkv = ops.linear(tokens, block.in_proj, Activation::none, ops.operand_type());  // [S, 3c]
-      ops.copy(ops.columns(qkv, block.width, 2 * block.width), outputs[i]);
+      const Tensor kv = ops.columns(qkv, block.width, 2 * block.width);
+      if (weighted_) ops.scale_rows(kv, inputs[input], block.width);
+      ops.copy(kv, outputs[i]);
     }
   }
 
@@ -354,6 +356,7 @@ class ConditionNetwork final : public Description {
 
   WeightsPtr weights_;
   std::int64_t clip_texts_, clip_images_;
+  bool weighted_;
 };
 
 class ModulationNetwork final : public Description {
@@ -481,8 +484,9 @@ Unet::Unet(const UnetConfig& config, Loader& loader) : config_(config) {
   weights_ = weights;
 }
 
-std::shared_ptr<const Description> Unet::condition(std::int64_t clip_texts, std::int64_t clip_images) const {
-  return std::make_shared<ConditionNetwork>(weights_, clip_texts, clip_images);
+std::shared_ptr<const Description> Unet::condition(std::int64_t clip_texts, std::int64_t clip_images,
+                                                   bool weighted) const {
+  return std::make_shared<ConditionNetwork>(weights_, clip_texts, clip_images, weighted);
 }
 std::shared_ptr<const Description> Unet::modulation() const { return std::make_shared<ModulationNetwork>(weights_); }
 std::shared_ptr<const Description> Unet::denoise() const { return std::make_shared<DenoiseNetwork>(weights_); }

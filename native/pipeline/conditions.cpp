@@ -1,5 +1,8 @@
 #include "pipeline/conditions.h"
 
+#include <algorithm>
+#include <chrono>
+
 #include "core/error.h"
 
 namespace paella {
@@ -11,107 +14,168 @@ constexpr std::size_t cache_limit = std::size_t{256} << 20;
 constexpr std::size_t cache_entries = 64;
 
 template <typename T>
-std::string key_of(char kind, std::span<const T> values) {
-  std::string key(1, kind);
-  key.append(reinterpret_cast<const char*>(values.data()), values.size_bytes());
+void append(std::string& key, const std::vector<T>& values) {
+  const std::size_t count = values.size();
+  key.append(reinterpret_cast<const char*>(&count), sizeof(count));
+  key.append(reinterpret_cast<const char*>(values.data()), count * sizeof(T));
+}
+
+std::string key_of(const ConditionInput& prompt) {
+  std::string key;
+  append(key, prompt.ids);
+  append(key, prompt.states);
+  append(key, prompt.clip_ids);
+  for (const auto& image : prompt.images) append(key, image);
+  append(key, prompt.weights);
+  if (prompt.prior)
+    key += concat("prior ", prompt.prior->steps, ' ', prompt.prior->guidance_scale, ' ',
+                  static_cast<int>(prompt.prior->method), ' ', prompt.prior_seed);
   return key;
 }
 
+// Adds the time of its own life.
+class Timer {
+ public:
+  explicit Timer(double* total) : total_(total) {}
+  ~Timer() {
+    if (total_ != nullptr)
+      *total_ += std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start_).count();
+  }
+
+ private:
+  double* total_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
 }  // namespace
 
-Conditions::Conditions(Model& model, Backend& backend) : model_(model), backend_(backend) {}
-
-void Conditions::encode_into(std::span<const std::int32_t> ids, const Tensor& states) {
-  const auto length = static_cast<std::int64_t>(ids.size());
-  const Byt5Config& config = model_.config().text_encoder;
-  for (const std::int32_t id : ids)
-    if (id < 0 || id >= config.vocab_size)
-      fail(ErrorCode::invalid_option, "prompt: expected token ids from 0 to ", config.vocab_size - 1, ", got ", id);
-  const Byt5Encoder& encoder = model_.text_encoder();
-  const std::vector<float> bias = encoder.position_bias(length);
-  const TensorSpec ids_spec{{length}, DType::i32}, bias_spec{{config.num_heads, 2 * length - 1}, DType::f32};
-  const Buffer ids_memory = backend_.allocate(ids_spec.bytes()), bias_memory = backend_.allocate(bias_spec.bytes());
-  const Tensor inputs[] = {ids_memory.tensor(ids_spec.shape, DType::i32),
-                           bias_memory.tensor(bias_spec.shape, DType::f32)};
-  backend_.upload(ids.data(), inputs[0]);
-  backend_.upload(bias.data(), inputs[1]);
-  const TensorSpec input_specs[] = {ids_spec, bias_spec};
-  const TensorSpec output_specs[] = {{states.shape, states.dtype}};
-  backend_.compile(encoder.network(), input_specs, output_specs)->run(inputs, {&states, 1});
-  backend_.synchronize();  // before the inputs' memory goes away
-}
+Conditions::Conditions(Model& model, Backend& backend) : model_(model), backend_(backend), encoders_(model, backend) {}
 
 std::vector<float> Conditions::encode(std::span<const std::int32_t> ids) {
-  const Shape shape{static_cast<std::int64_t>(ids.size()), model_.config().text_encoder.d_model};
-  std::vector<float> result(static_cast<std::size_t>(shape.elements()));
-  const Buffer memory = backend_.allocate(result.size() * sizeof(float));
-  const Tensor states = memory.tensor(shape, DType::f32);
-  encode_into(ids, states);
-  backend_.download(states, result.data());
-  model_.text_done();
-  return result;
-}
-
-Conditions::States Conditions::states_of(const ConditionInput& prompt) {
-  const std::int64_t width = model_.config().text_encoder.d_model;
-  const bool encoded = !prompt.states.empty();
-  expect(encoded || !prompt.ids.empty(), "condition: expected at least one token");
-  const auto count = static_cast<std::int64_t>(prompt.states.size());
-  if (encoded && count % width != 0)
-    fail(ErrorCode::invalid_option, "condition: expected whole vectors of ", width, " numbers, got ", count);
-  const Shape shape{encoded ? count / width : static_cast<std::int64_t>(prompt.ids.size()), width};
-  States states;
-  states.memory = backend_.allocate(static_cast<std::size_t>(shape.elements()) * sizeof(float));
-  states.tensor = states.memory.tensor(shape, DType::f32);
-  if (encoded)
-    backend_.upload(prompt.states.data(), states.tensor);
-  else
-    encode_into(prompt.ids, states.tensor);
+  std::vector<float> states = encoders_.text(ids);
+  model_.prompts_done();
   return states;
 }
 
-std::vector<ConditionPtr> Conditions::resolve(const std::vector<const ConditionInput*>& prompts) {
+void Conditions::check(const ConditionInput& prompt) const {
+  const ModelConfig& config = model_.config();
+  const std::int64_t width = config.text_encoder.d_model;
+  expect(!prompt.states.empty() || !prompt.ids.empty(), "condition: expected at least one token");
+  if (static_cast<std::int64_t>(prompt.states.size()) % width != 0)
+    fail(ErrorCode::invalid_option, "condition: expected whole vectors of ", width, " numbers, got ",
+         prompt.states.size());
+  if (!prompt.clip_ids.empty() && !config.clip_text)
+    fail(ErrorCode::invalid_option, "condition: this model has no CLIP text encoder");
+  if (!prompt.images.empty() && !config.clip_image)
+    fail(ErrorCode::invalid_option, "imagePrompt: this model has no CLIP image encoder");
+  if (prompt.prior && (!config.prior || prompt.clip_ids.empty() || !prompt.images.empty()))
+    fail(ErrorCode::invalid_option, "prior: expected a model with a prior, a prompt in words, and no image prompt");
+}
+
+void Conditions::encode(std::vector<Encoded>& prompts) {
+  // One network after another: a memory mode may have room for one only.
+  for (Encoded& each : prompts)
+    each.states = each.prompt->states.empty() ? encoders_.text(each.prompt->ids) : each.prompt->states;
+  for (Encoded& each : prompts)
+    if (!each.prompt->clip_ids.empty()) each.clip_text = encoders_.clip_text(each.prompt->clip_ids);
+  for (Encoded& each : prompts)
+    for (const auto& image : each.prompt->images) {
+      const std::vector<float> embedding = encoders_.clip_image(image);
+      each.images.insert(each.images.end(), embedding.begin(), embedding.end());
+    }
+}
+
+// All prompts with the same settings at once.
+void Conditions::run_prior(std::vector<Encoded>& prompts, const std::function<bool()>& keep_going) {
+  std::vector<Encoded*> waiting;
+  for (Encoded& each : prompts)
+    if (each.prompt->prior) waiting.push_back(&each);
+  while (!waiting.empty()) {
+    const PriorSettings settings = *waiting.front()->prompt->prior;
+    const auto others =
+        std::stable_partition(waiting.begin(), waiting.end(),
+                              [&](const Encoded* each) { return *each->prompt->prior == settings; });
+    const std::vector<Encoded*> group(waiting.begin(), others);
+    waiting.erase(waiting.begin(), others);
+    std::vector<float> text;
+    std::vector<std::uint64_t> seeds;
+    for (const Encoded* each : group) {
+      text.insert(text.end(), each->clip_text.begin(), each->clip_text.end());
+      seeds.push_back(each->prompt->prior_seed);
+    }
+    const std::vector<float> drawn =
+        sample_prior(backend_, model_.prior(), settings, text, seeds, keep_going);
+    const auto width = static_cast<std::ptrdiff_t>(model_.config().prior->c_in);
+    for (std::size_t i = 0; i < group.size(); ++i) {
+      const auto from = drawn.begin() + static_cast<std::ptrdiff_t>(i) * width;
+      group[i]->images.assign(from, from + width);
+    }
+  }
+}
+
+std::vector<ConditionPtr> Conditions::resolve(const std::vector<const ConditionInput*>& prompts, ConditionTimes* times,
+                                              const std::function<bool()>& keep_going) {
   std::vector<std::string> keys;
   std::unordered_map<std::string, ConditionPtr> found;
-  std::vector<States> missing;
+  std::vector<Encoded> missing;
   for (const ConditionInput* prompt : prompts) {
-    keys.push_back(prompt->states.empty() ? key_of('i', std::span<const std::int32_t>(prompt->ids))
-                                          : key_of('s', std::span<const float>(prompt->states)));
+    check(*prompt);
+    keys.push_back(key_of(*prompt));
     if (found.contains(keys.back())) continue;
     ConditionPtr known = find(keys.back());
-    if (!known) {
-      missing.push_back(states_of(*prompt));
-      missing.back().key = keys.back();
-    }
+    if (!known) missing.push_back({prompt, keys.back(), {}, {}, {}});
     found.emplace(keys.back(), std::move(known));
   }
-  if (!missing.empty()) model_.text_done();
-  for (const States& states : missing) found[states.key] = keep(states.key, project(states.tensor));
+  if (!missing.empty()) {
+    {
+      Timer timer(times == nullptr ? nullptr : &times->encode_text);
+      encode(missing);
+    }
+    {
+      Timer timer(times == nullptr ? nullptr : &times->prior);
+      run_prior(missing, keep_going);
+    }
+    model_.prompts_done();
+    Timer timer(times == nullptr ? nullptr : &times->encode_text);
+    for (const Encoded& each : missing) found[each.key] = keep(each.key, project(each));
+  }
   std::vector<ConditionPtr> result;
   for (const std::string& key : keys) result.push_back(found.at(key));
   return result;
 }
 
-ConditionPtr Conditions::from_ids(std::span<const std::int32_t> ids) {
-  const ConditionInput prompt{{ids.begin(), ids.end()}, {}};
-  return resolve({&prompt}).front();
-}
-
-ConditionPtr Conditions::from_states(std::span<const float> states) {
-  const ConditionInput prompt{{}, {states.begin(), states.end()}};
-  return resolve({&prompt}).front();
-}
-
-ConditionPtr Conditions::project(const Tensor& states) {
+ConditionPtr Conditions::project(const Encoded& prompt) {
   const DType type = backend_.operand_type();
   const Unet& unet = model_.unet();
-  const auto& widths = unet.attention_widths();
+  const UnetConfig& config = unet.config();
+  const auto tokens = static_cast<std::int64_t>(prompt.states.size()) / config.byt5_embd;
+  const std::int64_t texts = prompt.clip_text.empty() ? 0 : 1;
+  const std::int64_t images =
+      prompt.images.empty() ? 0 : static_cast<std::int64_t>(prompt.images.size()) / config.clip_image_embd;
+  const std::vector<float>& weights = prompt.prompt->weights;
   auto condition = std::make_shared<Condition>();
-  condition->length = states.shape[0];
+  condition->length = tokens + config.clip_seq_len * (texts + images);
+  if (!weights.empty() && static_cast<std::int64_t>(weights.size()) != condition->length)
+    fail(ErrorCode::invalid_option, "condition: expected a weight for each of ", condition->length, " entries, got ",
+         weights.size());
+
+  std::vector<Buffer> memory;
+  std::vector<Tensor> inputs;
+  std::vector<TensorSpec> input_specs, outputs;
+  const auto add_input = [&](const std::vector<float>& values, Shape shape) {
+    input_specs.push_back({shape, DType::f32});
+    memory.push_back(backend_.allocate(input_specs.back().bytes()));
+    inputs.push_back(memory.back().tensor(shape, DType::f32));
+    backend_.upload(values.data(), inputs.back());
+  };
+  add_input(prompt.states, {tokens, config.byt5_embd});
+  if (texts > 0) add_input(prompt.clip_text, {1, config.clip_embd});
+  if (images > 0) add_input(prompt.images, {images, config.clip_image_embd});
+  if (!weights.empty()) add_input(weights, {condition->length});
+
   const std::size_t alignment = Arena::alignment;
-  std::vector<TensorSpec> outputs;
   std::size_t bytes = 0;
-  for (const std::int64_t width : widths) {
+  for (const std::int64_t width : unet.attention_widths()) {
     outputs.push_back({{condition->length, 2 * width}, type});
     bytes += (outputs.back().bytes() + alignment - 1) / alignment * alignment;
   }
@@ -121,9 +185,8 @@ ConditionPtr Conditions::project(const Tensor& states) {
     condition->kv.push_back({at, spec.shape, type});
     at += (spec.bytes() + alignment - 1) / alignment * alignment;
   }
-  const TensorSpec inputs[] = {{states.shape, states.dtype}};
-  backend_.compile(unet.condition(0, 0), inputs, outputs)->run({&states, 1}, condition->kv);
-  backend_.synchronize();
+  backend_.compile(unet.condition(texts, images, !weights.empty()), input_specs, outputs)->run(inputs, condition->kv);
+  backend_.synchronize();  // before the inputs' memory goes
   return condition;
 }
 

@@ -1,16 +1,20 @@
-// Prompts to what the U-Net attends to: encoder states, then keys and values of every attention block, once per prompt
-// and cached.
+// Prompts to what the U-Net attends to: encoder states and embeddings, then keys and values of every attention block, once
+// per prompt and cached.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "pipeline/encoders.h"
 #include "pipeline/model.h"
+#include "pipeline/prior_sampler.h"
 
 namespace paella {
 
@@ -23,10 +27,23 @@ struct Condition {
 };
 using ConditionPtr = std::shared_ptr<const Condition>;
 
-// Token ids, or encoder states [T, d_model] that encode() gave earlier; just one of the two.
+// What a prompt is made of. Text is token ids, or encoder states [T, d_model] that encode() gave earlier.
 struct ConditionInput {
   std::vector<std::int32_t> ids;
   std::vector<float> states;
+  // CLIP's ids from start to end of text; empty: the condition has no CLIP text. ERR_INVALID_OPTION if the model has none.
+  std::vector<std::int32_t> clip_ids;
+  // Pictures, RGB [image_size, image_size, 3] of the model's CLIP.
+  std::vector<std::vector<std::uint8_t>> images;
+  // An image embedding from the prior, drawn with `prior_seed` from CLIP's text; not beside pictures.
+  std::optional<PriorSettings> prior;
+  std::uint64_t prior_seed = 0;
+  // What each entry's attention is multiplied by, [S] (spec 4.3), or empty.
+  std::vector<float> weights;
+};
+
+struct ConditionTimes {
+  double encode_text = 0, prior = 0;  // milliseconds
 };
 
 class Conditions {
@@ -36,24 +53,27 @@ class Conditions {
   // Encoder states f32 [T, d_model] of token ids.
   std::vector<float> encode(std::span<const std::int32_t> ids);
   // One for each prompt. All prompts of a batch in one call: memory modes may have to swap networks for it.
-  std::vector<ConditionPtr> resolve(const std::vector<const ConditionInput*>& prompts);
-  ConditionPtr from_ids(std::span<const std::int32_t> ids);
-  ConditionPtr from_states(std::span<const float> states);
+  // `keep_going` is asked between the prior's steps; false ends it with ERR_ABORTED.
+  std::vector<ConditionPtr> resolve(
+      const std::vector<const ConditionInput*>& prompts, ConditionTimes* times = nullptr,
+      const std::function<bool()>& keep_going = [] { return true; });
+  ConditionPtr resolve(const ConditionInput& prompt) { return resolve({&prompt}).front(); }
 
   std::size_t cached_bytes() const { return cached_bytes_; }
 
  private:
+  // A prompt on its way: embeddings in host memory.
+  struct Encoded {
+    const ConditionInput* prompt = nullptr;
+    std::string key;
+    std::vector<float> states, clip_text, images;
+  };
+  void check(const ConditionInput& prompt) const;
   ConditionPtr find(const std::string& key);
   ConditionPtr keep(const std::string& key, ConditionPtr condition);
-  // States f32 [T, d_model] in the backend's memory, encoded or as given.
-  struct States {
-    std::string key;
-    Buffer memory;
-    Tensor tensor;
-  };
-  States states_of(const ConditionInput& prompt);
-  ConditionPtr project(const Tensor& states);
-  void encode_into(std::span<const std::int32_t> ids, const Tensor& states);
+  void encode(std::vector<Encoded>& prompts);
+  void run_prior(std::vector<Encoded>& prompts, const std::function<bool()>& keep_going);
+  ConditionPtr project(const Encoded& prompt);
 
   struct Entry {
     std::string key;
@@ -61,6 +81,7 @@ class Conditions {
   };
   Model& model_;
   Backend& backend_;
+  PromptEncoders encoders_;
   std::list<Entry> entries_;  // most recently used first
   std::unordered_map<std::string, std::list<Entry>::iterator> index_;
   std::size_t cached_bytes_ = 0;

@@ -39,7 +39,7 @@ struct BatchShape {
 
 // Milliseconds per stage. Where operations only enqueue, `unet` is the time of the whole loop and decoding.
 struct StageTimes {
-  double encode_text = 0, unet = 0, guide = 0, sample = 0, renoise = 0, decode = 0;
+  double encode_text = 0, prior = 0, unet = 0, guide = 0, sample = 0, renoise = 0, decode = 0;
 };
 
 // How the caller watches and stops a batch; called on the engine's thread.

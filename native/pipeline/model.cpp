@@ -23,14 +23,20 @@ MemoryMode memory_mode(const std::string& name) {
 Model::Model(ModelConfig config, Backend& backend, const std::function<void(const LoadProgress&)>& progress,
              MemoryMode mode)
     : config_(std::move(config)), backend_(backend), mode_(mode) {
-  load_text_encoder(progress);
-  // Until the first prompt the text encoder is what will be needed; low has no room for it and the U-Net.
-  if (mode_ == MemoryMode::low) text_encoder_.reset();
+  const auto load_encoder = [&](bool exists, void (Model::*load)(const Progress&)) {
+    if (exists) (this->*load)(progress);
+    // There is no room for two.
+    if (mode_ == MemoryMode::low) drop_encoders();
+  };
+  load_encoder(config_.clip_text.has_value(), &Model::load_clip_text);
+  load_encoder(config_.clip_image.has_value(), &Model::load_clip_image);
+  load_encoder(config_.prior.has_value(), &Model::load_prior);
+  load_encoder(true, &Model::load_text_encoder);
   load_unet(progress);
   load_vqgan(progress);
 }
 
-void Model::load(const std::string& component, const std::function<void(const LoadProgress&)>& progress,
+void Model::load(const std::string& component, const Progress& progress,
                  const std::function<void(Loader&)>& make) {
   const std::string path = config_.folder + "/" + component + "/model.safetensors";
   const auto source = config_.folder.empty() ? random_weights(random_seed) : open_safetensors(path);
@@ -56,33 +62,75 @@ void Model::load(const std::string& component, const std::function<void(const Lo
   bytes_[component] = backend_.memory().weights - before;
 }
 
-void Model::load_text_encoder(const std::function<void(const LoadProgress&)>& progress) {
+void Model::load_text_encoder(const Progress& progress) {
   load("text_encoder", progress,
        [&](Loader& loader) { text_encoder_ = std::make_unique<Byt5Encoder>(config_.text_encoder, loader); });
 }
 
-void Model::load_unet(const std::function<void(const LoadProgress&)>& progress) {
+void Model::load_clip_text(const Progress& progress) {
+  load("clip_text", progress,
+       [&](Loader& loader) { clip_text_ = std::make_unique<ClipTextEncoder>(*config_.clip_text, loader); });
+}
+
+void Model::load_clip_image(const Progress& progress) {
+  load("clip_image", progress,
+       [&](Loader& loader) { clip_image_ = std::make_unique<ClipImageEncoder>(*config_.clip_image, loader); });
+}
+
+void Model::load_prior(const Progress& progress) {
+  load("prior", progress, [&](Loader& loader) { prior_ = std::make_unique<Prior>(*config_.prior, loader); });
+}
+
+void Model::load_unet(const Progress& progress) {
   load("unet", progress, [&](Loader& loader) { unet_ = std::make_unique<Unet>(config_.unet, loader); });
 }
 
-void Model::load_vqgan(const std::function<void(const LoadProgress&)>& progress) {
+void Model::load_vqgan(const Progress& progress) {
   load("vqgan", progress, [&](Loader& loader) { vqgan_ = std::make_unique<Vqgan>(config_.vqgan, loader); });
 }
 
-const Byt5Encoder& Model::text_encoder() {
-  if (!text_encoder_) {
-    if (mode_ == MemoryMode::low && unet_) {
-      if (unet_release_) unet_release_();
-      unet_.reset();
+void Model::drop_encoders() {
+  text_encoder_.reset();
+  clip_text_.reset();
+  clip_image_.reset();
+  prior_.reset();
+}
+
+template <typename Network>
+const Network& Model::needed(const std::unique_ptr<Network>& network, void (Model::*load)(const Progress&)) {
+  if (!network) {
+    if (mode_ == MemoryMode::low) {
+      if (unet_) {
+        if (unet_release_) unet_release_();
+        unet_.reset();
+      }
+      drop_encoders();
     }
-    load_text_encoder(nullptr);
+    (this->*load)(nullptr);
   }
-  return *text_encoder_;
+  return *network;
+}
+
+const Byt5Encoder& Model::text_encoder() { return needed(text_encoder_, &Model::load_text_encoder); }
+
+const ClipTextEncoder& Model::clip_text() {
+  expect(config_.clip_text.has_value(), "model: no clip_text");
+  return needed(clip_text_, &Model::load_clip_text);
+}
+
+const ClipImageEncoder& Model::clip_image() {
+  expect(config_.clip_image.has_value(), "model: no clip_image");
+  return needed(clip_image_, &Model::load_clip_image);
+}
+
+const Prior& Model::prior() {
+  expect(config_.prior.has_value(), "model: no prior");
+  return needed(prior_, &Model::load_prior);
 }
 
 const Unet& Model::unet() {
   if (!unet_) {
-    text_done();
+    prompts_done();
     load_unet(nullptr);
   }
   return *unet_;
@@ -90,8 +138,8 @@ const Unet& Model::unet() {
 
 const Vqgan& Model::vqgan() { return *vqgan_; }
 
-void Model::text_done() {
-  if (mode_ != MemoryMode::resident) text_encoder_.reset();
+void Model::prompts_done() {
+  if (mode_ != MemoryMode::resident) drop_encoders();
 }
 
 }  // namespace paella

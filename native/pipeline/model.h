@@ -9,7 +9,9 @@
 
 #include "core/backend.h"
 #include "models/byt5.h"
+#include "models/clip.h"
 #include "models/loader.h"
+#include "models/prior.h"
 #include "models/unet.h"
 #include "models/vqgan.h"
 #include "pipeline/model_folder.h"
@@ -18,8 +20,8 @@ namespace paella {
 
 enum class MemoryMode {
   resident,  // everything stays
-  balanced,  // the text encoder goes when prompts are encoded, and comes back for new ones
-  low,       // the text encoder and the U-Net are never in memory together; the VQGAN, small, stays
+  balanced,  // what prompts are encoded with (text encoders, prior) goes afterwards, and comes back for new prompts
+  low,       // these and the U-Net are in memory one at a time; the VQGAN, small, stays
 };
 // ERR_INVALID_OPTION for another name.
 MemoryMode memory_mode(const std::string& name);
@@ -41,21 +43,32 @@ class Model {
   // Held by the backend while a component is loaded.
   const std::map<std::string, std::size_t>& bytes() const { return bytes_; }
 
-  // Loaded again if the mode let them go. References hold until the next call of another of these or of text_done().
+  // Loaded again if the mode let them go. References hold until the next call of another of these or of prompts_done().
+  // CLIP and the prior: only if the configuration has them.
   const Byt5Encoder& text_encoder();
+  const ClipTextEncoder& clip_text();
+  const ClipImageEncoder& clip_image();
+  const Prior& prior();
   const Unet& unet();
   const Vqgan& vqgan();
   // No more prompts for now.
-  void text_done();
+  void prompts_done();
   // Called before the U-Net goes: whatever holds its weights must let go of them.
   void on_unet_release(std::function<void()> listener) { unet_release_ = std::move(listener); }
 
  private:
-  void load_text_encoder(const std::function<void(const LoadProgress&)>& progress);
-  void load_unet(const std::function<void(const LoadProgress&)>& progress);
-  void load_vqgan(const std::function<void(const LoadProgress&)>& progress);
-  void load(const std::string& component, const std::function<void(const LoadProgress&)>& progress,
-            const std::function<void(Loader&)>& make);
+  using Progress = std::function<void(const LoadProgress&)>;
+  void load_text_encoder(const Progress& progress);
+  void load_clip_text(const Progress& progress);
+  void load_clip_image(const Progress& progress);
+  void load_prior(const Progress& progress);
+  void load_unet(const Progress& progress);
+  void load_vqgan(const Progress& progress);
+  void load(const std::string& component, const Progress& progress, const std::function<void(Loader&)>& make);
+  // One of the networks that prompts are encoded with.
+  template <typename Network>
+  const Network& needed(const std::unique_ptr<Network>& network, void (Model::*load)(const Progress&));
+  void drop_encoders();
 
   ModelConfig config_;
   Backend& backend_;
@@ -63,6 +76,9 @@ class Model {
   std::map<std::string, std::int64_t> parameters_;
   std::map<std::string, std::size_t> bytes_;
   std::unique_ptr<Byt5Encoder> text_encoder_;
+  std::unique_ptr<ClipTextEncoder> clip_text_;
+  std::unique_ptr<ClipImageEncoder> clip_image_;
+  std::unique_ptr<Prior> prior_;
   std::unique_ptr<Unet> unet_;
   std::unique_ptr<Vqgan> vqgan_;
   std::function<void()> unet_release_;

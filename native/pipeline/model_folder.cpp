@@ -30,6 +30,8 @@ GenerationDefaults read_defaults(const std::string& path, const ModelConfig& con
   defaults.negative_prompt = reader.string_or("negative_prompt", "");
   if (reader.has("typical_mass")) defaults.typical_mass = reader.number("typical_mass", 1e-6, 1);
   reader.ignore("typical_mass");
+  defaults.prior_steps = reader.integer_or("prior_steps", defaults.prior_steps, 1, 1000);
+  defaults.prior_guidance_scale = reader.number_or("prior_guidance_scale", defaults.prior_guidance_scale, -100, 100);
   reader.check_all_read();
   const std::int64_t multiple = config.size_multiple();
   for (const auto& [key, value] : {std::pair{"width", defaults.width}, std::pair{"height", defaults.height}})
@@ -46,6 +48,18 @@ void check_fit(const ModelConfig& config, const std::string& label) {
   if (config.unet.num_labels != config.vqgan.codebook_size)
     fail(ErrorCode::model_format, label, ": unet num_labels: expected the vqgan's codebook_size ",
          config.vqgan.codebook_size, ", got ", config.unet.num_labels);
+  const auto check = [&](const char* what, std::int64_t expected, const char* of, std::int64_t found) {
+    if (expected != found) fail(ErrorCode::model_format, label, ": ", what, ": expected ", of, ' ', expected, ", got ", found);
+  };
+  if (config.clip_text)
+    check("unet clip_embd", config.clip_text->embed_dim, "clip_text's embed_dim", config.unet.clip_embd);
+  if (config.clip_image)
+    check("unet clip_image_embd", config.clip_image->embed_dim, "clip_image's embed_dim", config.unet.clip_image_embd);
+  if (config.prior) {
+    if (!config.clip_text) fail(ErrorCode::model_format, label, ": prior: expected clip_text beside it, found none");
+    check("prior c_cond", config.clip_text->embed_dim, "clip_text's embed_dim", config.prior->c_cond);
+    check("unet clip_image_embd", config.prior->c_in, "prior's c_in", config.unet.clip_image_embd);
+  }
 }
 
 ModelConfig read_folder(const std::string& folder) {
@@ -69,7 +83,21 @@ ModelConfig read_folder(const std::string& folder) {
   if (components != std::vector<std::string>{"text_encoder", "unet", "vqgan"})
     fail(ErrorCode::model_format, index_path, ": components: expected text_encoder, unet and vqgan, got ",
          describe(*index.find("components")));
-  const auto component = [&](const char* name) { return folder + "/" + name + "/config.json"; };
+  std::vector<std::string> optional;
+  if (index.find("optional_components") != nullptr) optional = reader.strings("optional_components");
+  const auto component = [&](const std::string& name) { return folder + "/" + name + "/config.json"; };
+  for (const std::string& name : optional) {
+    const Json json = Json::parse_file(component(name));
+    if (name == "clip_text")
+      config.clip_text = ClipTextConfig::from_json(json, component(name));
+    else if (name == "clip_image")
+      config.clip_image = ClipImageConfig::from_json(json, component(name));
+    else if (name == "prior")
+      config.prior = PriorConfig::from_json(json, component(name));
+    else
+      fail(ErrorCode::model_format, index_path, ": optional_components: expected clip_text, clip_image or prior, got ",
+           name);
+  }
   config.text_encoder = Byt5Config::from_json(Json::parse_file(component("text_encoder")), component("text_encoder"));
   config.unet = UnetConfig::from_json(Json::parse_file(component("unet")), component("unet"));
   config.vqgan = VqganConfig::from_json(Json::parse_file(component("vqgan")), component("vqgan"));
@@ -80,12 +108,18 @@ ModelConfig read_folder(const std::string& folder) {
 
 // --- random configurations ---
 
-// The official model: ByT5-XL, U-Net of 1.008 billion parameters, VQGAN f4. No prior and no CLIP.
-ModelConfig paella_v3() { return {}; }
+// The official pipeline: ByT5-XL, CLIP ViT-H-14, the prior, U-Net of 1.008 billion parameters, VQGAN f4.
+ModelConfig paella_v3() {
+  ModelConfig config;
+  config.clip_text.emplace();
+  config.clip_image.emplace();
+  config.prior.emplace();
+  return config;
+}
 
 // The same U-Net and VQGAN with a text encoder of two layers: for measurements that are not about text.
 ModelConfig paella_v3_256() {
-  ModelConfig config;
+  ModelConfig config;  // without CLIP and the prior
   config.text_encoder.num_layers = 2;
   return config;
 }
@@ -105,13 +139,36 @@ ModelConfig paella_v3_small() {
   return config;
 }
 
+// The whole pipeline, small.
+ModelConfig paella_v3_small_pipeline() {
+  ModelConfig config = paella_v3_small();
+  config.clip_text.emplace();
+  config.clip_image.emplace();
+  config.prior.emplace();
+  ClipTextConfig& text = *config.clip_text;
+  ClipImageConfig& image = *config.clip_image;
+  text.embed_dim = image.embed_dim = text.width = 64;
+  image.width = 96;
+  text.heads = image.heads = 4;
+  text.layers = image.layers = 3;
+  text.mlp_width = 256;
+  image.mlp_width = 384;
+  image.image_size = 56;
+  *config.prior = {.c_in = 64, .c_hidden = 96, .c_cond = 64, .c_r = 64, .num_layers = 4};
+  config.defaults.prior_steps = 12;
+  return config;
+}
+
 struct RandomConfiguration {
   const char* name;
   ModelConfig (*make)();
 };
 
 constexpr RandomConfiguration random_configuration_table[] = {
-    {"paella-v3", paella_v3}, {"paella-v3-256", paella_v3_256}, {"paella-v3-small", paella_v3_small}};
+    {"paella-v3", paella_v3},
+    {"paella-v3-256", paella_v3_256},
+    {"paella-v3-small", paella_v3_small},
+    {"paella-v3-small-pipeline", paella_v3_small_pipeline}};
 
 ModelConfig random_configuration(const std::string& name) {
   for (const RandomConfiguration& configuration : random_configuration_table)

@@ -11,6 +11,8 @@
 #include <vector>
 
 #include "models/byt5.h"
+#include "models/clip.h"
+#include "models/prior.h"
 #include "models/unet.h"
 #include "models/vqgan.h"
 
@@ -26,6 +28,9 @@ struct GenerationDefaults {
   std::pair<double, double> temperature = {0.7, 0.3};
   std::string negative_prompt;
   std::optional<double> typical_mass;
+  // Of the prior, if there is one (spec 4.4).
+  std::int64_t prior_steps = 60;
+  double prior_guidance_scale = 3.0;
 };
 
 struct ModelConfig {
@@ -35,6 +40,10 @@ struct ModelConfig {
   Byt5Config text_encoder;
   UnetConfig unet;
   VqganConfig vqgan;
+  // Not every model has these; the prior needs the text encoder.
+  std::optional<ClipTextConfig> clip_text;
+  std::optional<ClipImageConfig> clip_image;
+  std::optional<PriorConfig> prior;
   GenerationDefaults defaults;
 
   // Pixels along one side must be a multiple of this.

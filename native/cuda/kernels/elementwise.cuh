@@ -54,6 +54,18 @@ __global__ void __launch_bounds__(flat_threads)
   });
 }
 
+// x [S, columns], from column `first` on; `count` elements in all. Once per prompt: one element per thread.
+template <typename T>
+__global__ void __launch_bounds__(flat_threads)
+    scale_rows_kernel(T* x, const float* weights, int count, int columns, int first) {
+  begin_flat();
+  const int i = static_cast<int>(flat_index());
+  if (i >= count) return;
+  const int width = columns - first, row = i / width;
+  T* at = x + static_cast<std::int64_t>(row) * columns + first + i % width;
+  assign(*at, to_float(*at) * weights[row]);
+}
+
 template <int N>
 __global__ void __launch_bounds__(flat_threads) add_kernel(float* x, const float* y, std::int64_t count) {
   begin_flat();
