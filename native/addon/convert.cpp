@@ -81,6 +81,21 @@ ConditionInput condition_input(const Napi::Value& value) {
     input.ids = int32_values(ids, "condition.ids");
   }
   if (input.states.empty() && input.ids.empty()) refuse(value.Env(), "condition", "at least one token");
+  if (const Napi::Value clip = object.Get("clipIds"); !clip.IsUndefined())
+    input.clip_ids = int32_values(clip, "condition.clipIds");
+  if (const Napi::Value images = object.Get("images"); images.IsArray()) {
+    const auto array = images.As<Napi::Array>();
+    for (std::uint32_t i = 0; i < array.Length(); ++i)
+      input.images.push_back(uint8_values(array.Get(i), "condition.images"));
+  }
+  if (const Napi::Value weights = object.Get("weights"); !weights.IsUndefined())
+    input.weights = float32_values(weights, "condition.weights");
+  if (const Napi::Value prior = object.Get("prior"); prior.IsObject()) {
+    const auto settings = prior.As<Napi::Object>();
+    input.prior = {.steps = static_cast<std::int64_t>(number_member(settings, "steps")),
+                   .guidance_scale = number_member(settings, "guidanceScale"),
+                   .method = string_member(settings, "method") == "ddim" ? PriorMethod::ddim : PriorMethod::ddpm};
+  }
   return input;
 }
 
@@ -127,6 +142,7 @@ Napi::Value to_js(Napi::Env env, const JobTimes& times) {
   Napi::Object object = Napi::Object::New(env);
   object.Set("queue", times.queue);
   object.Set("encode_text", times.encode_text);
+  object.Set("prior", times.prior);
   object.Set("unet", times.unet);
   object.Set("guide", times.guide);
   object.Set("sample", times.sample);
@@ -199,6 +215,11 @@ Napi::Value to_js(Napi::Env env, const EngineInfo& info, int threads) {
   object.Set("vocabularySize", static_cast<double>(config.vqgan.codebook_size));
   object.Set("conditionWidth", static_cast<double>(config.text_encoder.d_model));
   object.Set("maxSize", static_cast<double>(config.max_size()));
+  // What of CLIP and the prior the model has: tokens that a text may have, pixels of a picture's side; 0: none.
+  object.Set("clipTextLength", config.clip_text ? static_cast<double>(config.clip_text->context_length) : 0);
+  object.Set("clipImageSize", config.clip_image ? static_cast<double>(config.clip_image->image_size) : 0);
+  object.Set("clipTokens", static_cast<double>(config.unet.clip_seq_len));
+  object.Set("hasPrior", config.prior.has_value());
   Napi::Object values = Napi::Object::New(env);
   values.Set("width", static_cast<double>(defaults.width));
   values.Set("height", static_cast<double>(defaults.height));
@@ -208,6 +229,8 @@ Napi::Value to_js(Napi::Env env, const EngineInfo& info, int threads) {
   values.Set("guidance_scale", pair_to_js(env, defaults.guidance_scale));
   values.Set("temperature", pair_to_js(env, defaults.temperature));
   values.Set("negative_prompt", defaults.negative_prompt);
+  values.Set("prior_steps", static_cast<double>(defaults.prior_steps));
+  values.Set("prior_guidance_scale", defaults.prior_guidance_scale);
   values.Set("typical_mass",
              defaults.typical_mass ? Napi::Value(Napi::Number::New(env, *defaults.typical_mass)) : env.Null());
   object.Set("defaults", values);

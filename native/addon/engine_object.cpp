@@ -254,9 +254,7 @@ Napi::Value EngineHandle::predict(const Napi::CallbackInfo& info) {
   return submit(info.Env(), number, [&] {
     return engine_->submit(
         [=, tokens = std::move(tokens), input = std::move(input)](Generator& generator) {
-          Conditions& conditions = generator.conditions();
-          const ConditionPtr resolved =
-              input.states.empty() ? conditions.from_ids(input.ids) : conditions.from_states(input.states);
+          const ConditionPtr resolved = generator.conditions().resolve(input);
           resolve(generator.predict(tokens, batch, height, width, noise_level, resolved));
         },
         rejecter(number));

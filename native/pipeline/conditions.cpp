@@ -144,6 +144,18 @@ std::vector<ConditionPtr> Conditions::resolve(const std::vector<const ConditionI
   return result;
 }
 
+ConditionPtr Conditions::from_ids(std::span<const std::int32_t> ids) {
+  ConditionInput prompt;
+  prompt.ids.assign(ids.begin(), ids.end());
+  return resolve(prompt);
+}
+
+ConditionPtr Conditions::from_states(std::span<const float> states) {
+  ConditionInput prompt;
+  prompt.states.assign(states.begin(), states.end());
+  return resolve(prompt);
+}
+
 ConditionPtr Conditions::project(const Encoded& prompt) {
   const DType type = backend_.operand_type();
   const Unet& unet = model_.unet();

@@ -58,6 +58,8 @@ class Conditions {
       const std::vector<const ConditionInput*>& prompts, ConditionTimes* times = nullptr,
       const std::function<bool()>& keep_going = [] { return true; });
   ConditionPtr resolve(const ConditionInput& prompt) { return resolve({&prompt}).front(); }
+  ConditionPtr from_ids(std::span<const std::int32_t> ids);
+  ConditionPtr from_states(std::span<const float> states);
 
   std::size_t cached_bytes() const { return cached_bytes_; }
 

@@ -157,9 +157,11 @@ class Engine {
   JobPtr wait_for_job(Worker& worker);
   std::vector<Member> take_batch(Worker& worker, const JobPtr& head);
   void run_batch(Worker& worker, std::vector<Member> members);
-  // Conditional and unconditional.
+  // What one image follows, and what guidance leads away from.
   using ConditionPair = std::pair<ConditionPtr, ConditionPtr>;
-  std::optional<ConditionPair> prepare(Worker& worker, const JobPtr& job);
+  // For each of these images of the job.
+  std::optional<std::vector<ConditionPair>> prepare(Worker& worker, const JobPtr& job,
+                                                    const std::vector<std::size_t>& images);
   void keep(const std::vector<Member>& members, GeneratedBatch& batch);
   void run_task(Worker& worker, const JobPtr& job);
   void update_memory_stats(Worker& worker);

@@ -26,6 +26,7 @@ Error current_error() {
 
 void add(StageTimes& sum, const StageTimes& times) {
   sum.encode_text += times.encode_text;
+  sum.prior += times.prior;
   sum.unet += times.unet;
   sum.guide += times.guide;
   sum.sample += times.sample;
@@ -243,15 +244,30 @@ std::vector<Engine::Member> Engine::take_batch(Worker& worker, const JobPtr& hea
 }
 
 // Encodes a job's prompts, or finds them in this worker's cache. Nothing: it failed and was answered.
-std::optional<Engine::ConditionPair> Engine::prepare(Worker& worker, const JobPtr& job) {
+std::optional<std::vector<Engine::ConditionPair>> Engine::prepare(Worker& worker, const JobPtr& job,
+                                                                  const std::vector<std::size_t>& images) {
   if (job->cancelled) reject(job, aborted_error());
   if (job->answered) return std::nullopt;
-  const auto start = Clock::now();
+  const GenerateRequest& request = job->request;
+  // With a prior every image has a condition of its own, drawn with its seed.
+  std::vector<ConditionInput> drawn;
+  if (request.condition.prior)
+    for (const std::size_t image : images) {
+      drawn.push_back(request.condition);
+      drawn.back().prior_seed = request.seeds[image];
+    }
+  std::vector<const ConditionInput*> prompts{&request.negative};
+  if (drawn.empty()) prompts.push_back(&request.condition);
+  for (const ConditionInput& each : drawn) prompts.push_back(&each);
   try {
-    const auto found = worker.generator->conditions().resolve({&job->request.condition, &job->request.negative});
+    ConditionTimes times;
+    const auto found = worker.generator->conditions().resolve(prompts, &times, [&] { return !job->cancelled; });
+    std::vector<ConditionPair> pairs;
+    for (std::size_t i = 0; i < images.size(); ++i) pairs.emplace_back(found[drawn.empty() ? 1 : i + 1], found[0]);
     std::lock_guard lock(mutex_);
-    job->result.times.encode_text += milliseconds_since(start);
-    return ConditionPair{found[0], found[1]};
+    job->result.times.encode_text += times.encode_text;
+    job->result.times.prior += times.prior;
+    return pairs;
   } catch (...) {
     reject(job, reason_for(*job, current_error()));
     return std::nullopt;
@@ -260,22 +276,33 @@ std::optional<Engine::ConditionPair> Engine::prepare(Worker& worker, const JobPt
 
 void Engine::run_batch(Worker& worker, std::vector<Member> members) {
   std::vector<JobPtr> jobs;
-  std::map<JobPtr, std::optional<ConditionPair>> conditions;
-  for (const auto& [job, image] : members) {
-    if (conditions.contains(job)) continue;
-    conditions[job] = prepare(worker, job);
-    if (conditions[job]) jobs.push_back(job);
+  std::map<JobPtr, std::vector<std::size_t>> images_of;
+  for (const auto& [job, image] : members) images_of[job].push_back(image);
+  // In the order of the members, which is that of each job's images.
+  std::map<JobPtr, std::vector<ConditionPair>> conditions;
+  std::vector<Member> ready;
+  for (const Member& member : members) {
+    if (const auto of_job = images_of.find(member.job); of_job != images_of.end()) {
+      auto pairs = prepare(worker, member.job, of_job->second);
+      images_of.erase(of_job);
+      if (pairs) {
+        jobs.push_back(member.job);
+        conditions[member.job] = std::move(*pairs);
+      }
+    }
+    if (conditions.contains(member.job)) ready.push_back(member);
   }
-  std::erase_if(members, [&](const Member& member) { return !conditions[member.job]; });
+  members = std::move(ready);
   if (members.empty()) return;
 
   const BatchShape shape = jobs.front()->request.shape;
   GeneratedBatch batch;
   try {
     std::vector<ImageRequest> images;
+    std::map<JobPtr, std::size_t> next;
     for (const auto& [job, image] : members) {
       const GenerateRequest& request = job->request;
-      const auto& [conditional, unconditional] = *conditions[job];
+      const auto& [conditional, unconditional] = conditions[job][next[job]++];
       images.push_back({request.seeds[image], conditional, unconditional, request.guidance_scale, request.temperature,
                         request.renoise_steps, request.typical_mass, request.init_tokens});
     }
