@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from byt5 import ByT5Encoder, tokenize
+from golden_check_conditions import check_conditions, sensitive_cases
 from golden_io import ROOT
 from golden_random import check_known_answers
 from model_folder import load_component, load_model, read_json
@@ -73,6 +74,8 @@ def check_sensitivity() -> None:
         return torch.cat([vqgan.encode_latent(image).flatten(), pixels.flatten()])
 
     print(f"vqgan, least effect of a tensor: {_sensitivity(vqgan, both):.1e}")
+    for name, module, run_on in sensitive_cases():
+        print(f"{name}, least effect of a tensor: {_sensitivity(module, lambda: run_on(module)):.1e}")
 
 
 # --- the reference's blocks against PyTorch's own modules, NCHW, in double precision ----------------------------------
@@ -265,3 +268,4 @@ if __name__ == "__main__":
         check_sensitivity()
         check_transformers()
         check_diffusers()
+        check_conditions(_report)

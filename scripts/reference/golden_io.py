@@ -34,6 +34,7 @@ def write_io(folder: Path, tensors: dict[str, Tensor]) -> None:
         folder / "io.safetensors",
         metadata={"regenerate": REGENERATE},
     )
+    (folder / "io.safetensors").chmod(0o644)  # as in save_component
 
 
 def write_case(case: str, component: str, module: nn.Module, tensors: dict[str, Tensor]) -> None:

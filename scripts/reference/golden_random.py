@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-INITIAL_NOISE, DRAW, RENOISE = 0, 1, 2
+INITIAL_NOISE, DRAW, RENOISE, PRIOR = 0, 1, 2, 5
 
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
@@ -50,6 +52,33 @@ def renoise_uniform(seed: int, step: int, positions: int) -> np.ndarray:
     """Multiples of 2^-24 in [0, 1); exact in fp32 as in double precision."""
     word = _words(seed, RENOISE, step, np.arange(positions), 0)[..., 0]
     return (word >> np.uint64(8)).astype(np.float64) * 2.0**-24
+
+
+def normal_of_pair(w0: int, w1: int) -> tuple[float, float]:
+    """Two standard normal numbers before they are rounded to fp32; C's double functions."""
+    radius = math.sqrt(-2 * math.log((w0 + 0.5) * 2.0**-32))
+    angle = 2 * math.pi * ((w1 + 0.5) * 2.0**-32)
+    return radius * math.cos(angle), radius * math.sin(angle)
+
+
+def normal(seed: int, step: int, count: int) -> np.ndarray:
+    """float32 [count]: element k is number k & 3 of block k >> 2.
+
+    Raises if a number is so near to where fp32 rounds the other way that another mathematical library might do so:
+    expected bits must be the same everywhere.
+    """
+    values: list[float] = []
+    for words in _words(seed, PRIOR, step, np.zeros((count + 3) // 4, np.int64), np.arange((count + 3) // 4)):
+        values += normal_of_pair(int(words[0]), int(words[1])) + normal_of_pair(int(words[2]), int(words[3]))
+    return round_normals(np.array(values[:count]))
+
+
+def round_normals(values: np.ndarray) -> np.ndarray:
+    rounded = values.astype(np.float32)
+    for nudged in (values * (1 - 2.0**-50), values * (1 + 2.0**-50)):  # 4 to 8 units in the last place
+        if (nudged.astype(np.float32) != rounded).any():
+            raise ValueError("a normal number is too near to a rounding boundary of fp32: choose another seed")
+    return rounded
 
 
 # counter, key and result from Random123's kat_vectors ("philox4x32 10").

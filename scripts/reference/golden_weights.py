@@ -36,10 +36,14 @@ def _one(rng: np.random.Generator, name: str, value: Tensor, transposed: set[str
     if leaf.endswith("bias"):
         # The decoder's pixels centre on 0.5; some must lie outside 0..1, so that clamping shows.
         return _normal(rng, value.shape, 0.2, 0.5 if name == "out_block.0.bias" else 0.0)
-    if leaf == "weight" and value.ndim == 1:  # RmsNorm, BatchNorm
+    if leaf in ("text_projection", "proj"):  # CLIP: [in, out]
+        return _normal(rng, value.shape, 1 / math.sqrt(value.shape[0]))
+    if leaf in ("positional_embedding", "class_embedding"):
+        return _normal(rng, value.shape, 0.7)
+    if leaf == "weight" and value.ndim == 1:  # RmsNorm, LayerNorm, BatchNorm
         return _normal(rng, value.shape, 0.25, 1.0)
     if (
-        name in ("shared.weight", "in_mapper.0.weight", "vquantizer.codebook.weight")
+        name in ("shared.weight", "in_mapper.0.weight", "vquantizer.codebook.weight", "token_embedding.weight")
         or "relative_attention_bias" in name
     ):
         return _normal(rng, value.shape, 1.0)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 
+from golden_conditions import condition_cases
 from golden_networks import network_cases
 from golden_random import check_known_answers
 from golden_sampler import sampler_cases
@@ -17,3 +18,4 @@ if __name__ == "__main__":
     check_known_answers()
     network_cases()
     sampler_cases()
+    condition_cases()

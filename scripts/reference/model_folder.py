@@ -10,10 +10,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from byt5 import ByT5Encoder
+from clip import ClipImage, ClipText
+from prior import PriorModel
 from unet import UNet
 from vqgan import VQGAN
 
-KINDS: dict[str, type[nn.Module]] = {"text_encoder": ByT5Encoder, "unet": UNet, "vqgan": VQGAN}
+REQUIRED: dict[str, type[nn.Module]] = {"text_encoder": ByT5Encoder, "unet": UNet, "vqgan": VQGAN}
+KINDS = REQUIRED | {"clip_text": ClipText, "clip_image": ClipImage, "prior": PriorModel}
 
 
 def read_json(path: Path) -> dict:
@@ -40,7 +43,7 @@ def load_model(folder: str | Path) -> tuple[ByT5Encoder, UNet, VQGAN]:
     index = read_json(folder / "model_index.json")
     if index.get("format") != "paella-native" or index.get("format_version") != 1 or index.get("family") != "v3":
         raise ValueError(f"{folder} is not a v3 model folder of format version 1")
-    return tuple(load_component(folder, name) for name in KINDS)  # type: ignore[return-value]
+    return tuple(load_component(folder, name) for name in REQUIRED)  # type: ignore[return-value]
 
 
 def save_component(folder: Path, name: str, module: nn.Module, dtype: torch.dtype = torch.float32) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-INITIAL_NOISE, DRAW, RENOISE, RANDOM_WEIGHTS, TRAINING = range(5)  # purposes
+INITIAL_NOISE, DRAW, RENOISE, RANDOM_WEIGHTS, TRAINING, PRIOR = range(6)  # purposes
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = 0x9E3779B9, 0xBB67AE85
@@ -51,6 +51,23 @@ def renoise_uniform(seed: int, positions: int, step: int) -> np.ndarray:
     """Uniform fp32 [positions] in [0, 1) for the renoising after `step`."""
     word = philox(seed, np.arange(positions), 0, step, RENOISE)[0]
     return (word >> np.uint64(8)).astype(np.float32) * np.float32(2**-24)
+
+
+def normal_of_words(words: np.ndarray) -> np.ndarray:
+    """Standard normal fp32 of words [..., 2n], pair by pair: Box and Muller (1958), in double precision.
+
+    A pair (w, w') of words gives (r cos a, r sin a).
+    """
+    u = (words.astype(np.float64) + 0.5) * 2.0**-32  # exact, in (0, 1)
+    radius = np.sqrt(-2 * np.log(u[..., 0::2]))
+    angle = 2 * np.pi * u[..., 1::2]
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], -1).reshape(words.shape).astype(np.float32)
+
+
+def normal(seed: int, count: int, step: int) -> np.ndarray:
+    """Standard normal fp32 [count] of the prior: step 0 is where it begins, step i + 1 is added after its step i."""
+    words = philox(seed, 0, np.arange((count + 3) // 4), step, PRIOR)  # [4, blocks]
+    return normal_of_words(words.T).reshape(-1)[:count]
 
 
 if __name__ == "__main__":

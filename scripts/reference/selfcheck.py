@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 
 from byt5 import ByT5Encoder
+from clip import ClipImage, ClipText
+from prior import PriorModel
 from unet import UNet
 from vqgan import VQGAN
 
@@ -21,6 +23,9 @@ BYT5_XL = dict(
     d_model=2560, d_kv=64, d_ff=6720, num_layers=36, num_heads=32, vocab_size=384,
     relative_attention_num_buckets=32, relative_attention_max_distance=128, layer_norm_epsilon=1e-6,
 )  # fmt: skip
+CLIP_H_TEXT = dict(width=1024, layers=24, heads=16, mlp_width=4096, context_length=77, vocab_size=49408, embed_dim=1024)
+CLIP_H_IMAGE = dict(width=1280, layers=32, heads=16, mlp_width=5120, patch_size=14, image_size=224, embed_dim=1024)
+PRIOR_V1 = dict(width=1280, blocks=48, clip_embd=1024, hidden=5120, c_r=64)
 
 
 def expect(name: str, module: torch.nn.Module, entries: int, parameters: int, some: dict[str, list[int]]) -> None:
@@ -56,4 +61,24 @@ with torch.device("meta"):
         "shared.weight": [384, 2560], "encoder.block.35.layer.0.SelfAttention.q.weight": [2048, 2560],
         "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight": [32, 32],
         "encoder.block.35.layer.1.DenseReluDense.wo.weight": [2560, 6720], "encoder.final_layer_norm.weight": [2560],
+    })  # fmt: skip
+    # open_clip's file holds both towers and logit_scale, which inference does not need.
+    expect("clip text", ClipText(CLIP_H_TEXT), 5 + 24 * 12, 354_032_640, {
+        "token_embedding.weight": [49408, 1024], "positional_embedding": [77, 1024],
+        "transformer.resblocks.23.ln_1.weight": [1024], "transformer.resblocks.23.attn.in_proj_weight": [3072, 1024],
+        "transformer.resblocks.23.attn.in_proj_bias": [3072], "transformer.resblocks.23.attn.out_proj.bias": [1024],
+        "transformer.resblocks.23.mlp.c_fc.weight": [4096, 1024], "transformer.resblocks.23.mlp.c_proj.bias": [1024],
+        "ln_final.bias": [1024], "text_projection": [1024, 1024],
+    })  # fmt: skip
+    expect("clip image", ClipImage(CLIP_H_IMAGE), 8 + 32 * 12, 632_076_800, {
+        "visual.conv1.weight": [1280, 3, 14, 14], "visual.class_embedding": [1280],
+        "visual.positional_embedding": [257, 1280], "visual.ln_pre.weight": [1280], "visual.ln_post.bias": [1280],
+        "visual.transformer.resblocks.31.attn.in_proj_weight": [3840, 1280],
+        "visual.transformer.resblocks.31.ln_2.bias": [1280],
+        "visual.transformer.resblocks.31.mlp.c_proj.weight": [1280, 5120], "visual.proj": [1280, 1024],
+    })  # fmt: skip
+    expect("prior", PriorModel(PRIOR_V1), 292, 899_770_624, {
+        "blocks.0.weight": [1280, 1024], "blocks.1.0.weight": [5120, 2368], "blocks.1.1.bias": [5120],
+        "blocks.48.3.weight": [1280, 5120], "blocks.48.4.weight": [1280], "blocks.49.weight": [1024, 1280],
+        "blocks.49.bias": [1024],
     })  # fmt: skip
