@@ -32,6 +32,7 @@ PriorConfig PriorConfig::from_json(const Json& json, const std::string& label) {
   PriorConfig config;
   config.c_in = reader.integer("c_in", 1, most);
   config.c_hidden = reader.integer("c_hidden", 1, most);
+  config.c_inner = reader.integer_or("c_inner", 4 * config.c_hidden, 1, most);
   config.c_cond = reader.integer("c_cond", 1, most);
   config.c_r = reader.integer("c_r", 2, most);
   config.num_layers = reader.integer("num_layers", 1, 1000);
@@ -81,7 +82,7 @@ class DenoisePrior final : public Description {
     for (std::size_t i = 0; i < blocks; ++i) {
       Arena::Scope scope(ops.arena());
       const BlockWeights& block = weights_->blocks[i];
-      const Tensor noise = ops.select_row(inputs[2 + blocks + i], inputs[1]).reshaped({1, config.inner()});
+      const Tensor noise = ops.select_row(inputs[2 + blocks + i], inputs[1]).reshaped({1, config.c_inner});
       const Tensor u = ops.repeat(noise, rows);  // [2R, inner]
       ops.add(u, inputs[2 + i]);
       ops.linear_add(u, as_operand(ops, h), block.hidden);
@@ -136,7 +137,7 @@ Prior::Prior(const PriorConfig& config, Loader& loader) : config_(config) {
   auto weights = std::make_shared<Weights>();
   weights->config = config;
   weights->first = loader.linear("blocks.0", config.c_hidden, config.c_in);
-  const std::int64_t all = config.c_hidden + config.c_cond + config.c_r, inner = config.inner();
+  const std::int64_t all = config.c_hidden + config.c_cond + config.c_r, inner = config.c_inner;
   for (std::int64_t i = 1; i <= config.num_layers; ++i) {
     const std::string prefix = concat("blocks.", i, '.');
     const std::string name = prefix + "0.weight";

@@ -20,14 +20,14 @@ namespace paella {
 
 struct PriorConfig {
   std::int64_t c_in = 1024;      // of the image embedding
-  std::int64_t c_hidden = 1280;  // four times as much inside a block
+  std::int64_t c_hidden = 1280;
+  std::int64_t c_inner = 5120;   // inside a block; a configuration may leave it out if it is 4·c_hidden
   std::int64_t c_cond = 1024;    // of the text embedding
   std::int64_t c_r = 64;         // of the noise level's embedding
   std::int64_t num_layers = 48;
   float epsilon = 1e-5f;
 
   static PriorConfig from_json(const Json& json, const std::string& label);
-  std::int64_t inner() const { return 4 * c_hidden; }
 };
 
 class Prior {
@@ -35,11 +35,11 @@ class Prior {
   Prior(const PriorConfig& config, Loader& loader);
 
   const PriorConfig& config() const { return config_; }
-  // Input: text embeddings f32 [R, c_cond]. Outputs: per block f32 [R, inner].
+  // Input: text embeddings f32 [R, c_cond]. Outputs: per block f32 [R, c_inner].
   std::shared_ptr<const Description> condition() const;
-  // Input: embeddings of noise levels f32 [N, c_r], see noise_embedding(). Outputs: per block f32 [N, inner].
+  // Input: embeddings of noise levels f32 [N, c_r], see noise_embedding(). Outputs: per block f32 [N, c_inner].
   std::shared_ptr<const Description> noise() const;
-  // Inputs: x f32 [R, c_in]; step i32 [1]; then per block what condition() gives [2R, inner], zeros for the second half,
+  // Inputs: x f32 [R, c_in]; step i32 [1]; then per block what condition() gives [2R, c_inner], zeros for the second half,
   // then per block what noise() gives. Output: predicted noise f32 [2R, 1, 1, c_in], conditional rows first.
   std::shared_ptr<const Description> denoise() const;
   // Inputs: x f32 [R, c_in]; predicted noise f32 [R, 1, 1, c_in]; step i32 [1]; tables of the sampler: f32 [N, 2·c_in]

@@ -154,7 +154,7 @@ ModelConfig paella_v3_small_pipeline() {
   text.mlp_width = 256;
   image.mlp_width = 384;
   image.image_size = 56;
-  *config.prior = {.c_in = 64, .c_hidden = 96, .c_cond = 64, .c_r = 64, .num_layers = 4};
+  *config.prior = {.c_in = 64, .c_hidden = 96, .c_inner = 384, .c_cond = 64, .c_r = 64, .num_layers = 4};
   config.defaults.prior_steps = 12;
   return config;
 }

@@ -42,8 +42,8 @@ class Loop {
     step_ = memory_.back().tensor({1}, DType::i32);
     terms_.resize(static_cast<std::size_t>(2 * config_.num_layers));
     for (std::int64_t i = 0; i < config_.num_layers; ++i) {
-      add(terms_[static_cast<std::size_t>(i)], {2 * rows, config_.inner()});
-      add(terms_[static_cast<std::size_t>(config_.num_layers + i)], {steps_, config_.inner()});
+      add(terms_[static_cast<std::size_t>(i)], {2 * rows, config_.c_inner});
+      add(terms_[static_cast<std::size_t>(config_.num_layers + i)], {steps_, config_.c_inner});
     }
     std::vector<Tensor> inputs{x_, step_};
     inputs.insert(inputs.end(), terms_.begin(), terms_.end());
@@ -60,7 +60,7 @@ class Loop {
              std::span<const std::uint64_t> seeds) {
     const std::vector<PriorStep> schedule = prior_schedule(settings);
     // What the text adds; nothing for the second half of the rows.
-    const std::vector<float> zeros(static_cast<std::size_t>(rows_ * config_.inner()), 0.0f);
+    const std::vector<float> zeros(static_cast<std::size_t>(rows_ * config_.c_inner), 0.0f);
     std::vector<Tensor> conditional, levels;
     for (std::int64_t i = 0; i < config_.num_layers; ++i) {
       const Tensor& term = terms_[static_cast<std::size_t>(i)];

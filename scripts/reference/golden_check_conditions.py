@@ -172,7 +172,7 @@ def _prior_by_parts(state: dict[str, Tensor], config: dict, x: Tensor, c: Tensor
         v = (v - v.mean(-1, keepdim=True)) / (v.var(-1, unbiased=False, keepdim=True) + 1e-5).sqrt()
         return v * state[f"{name}.weight"] + state[f"{name}.bias"]
 
-    width, last = config["width"], config["blocks"] + 1
+    width, last = config["c_hidden"], config["num_layers"] + 1
     h = x @ state["blocks.0.weight"].T + state["blocks.0.bias"]
     for i in range(1, last):
         of_h, of_c, of_r = state[f"blocks.{i}.0.weight"].split([width, c.shape[-1], r.shape[-1]], 1)

@@ -21,7 +21,7 @@ from unet import UNet, layer_norm, timestep_embedding
 CLIP_TEXT = dict(width=64, layers=3, heads=4, mlp_width=96, context_length=77, vocab_size=120, embed_dim=40)
 # 16 patches of 7x7: as in ViT-H-14, neither a patch's 147 values nor the 17 tokens are a multiple of four.
 CLIP_IMAGE = dict(width=72, layers=3, heads=4, mlp_width=76, patch_size=7, image_size=28, embed_dim=40)
-PRIOR_CONFIG = dict(width=48, blocks=4, clip_embd=32, hidden=96, c_r=16)
+PRIOR_CONFIG = dict(c_in=32, c_hidden=48, c_inner=96, c_cond=32, c_r=16, num_layers=4)
 START, END = 118, 119
 
 PRIOR_SEEDS = [7, 2**33 + 5]
@@ -110,7 +110,7 @@ def prior_case() -> None:
     first.copy_(4 * orthogonal)
     last.copy_(0.1 * last + orthogonal.T / 4)
     rng = np.random.default_rng(632)
-    width = PRIOR_CONFIG["clip_embd"]
+    width = PRIOR_CONFIG["c_in"]
     x, c, r = normal(rng, 3, width), normal(rng, 3, width), torch.tensor([1.0, 0.625, 0.03125])
     recorder = Recorder(module, {f"blocks.{i}": [] for i in range(len(module.blocks) - 1)})
     tensors = {"x": x, "c": c, "r": r, "eps": module(x, c, r)}

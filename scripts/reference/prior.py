@@ -19,17 +19,17 @@ SIGNAL_RANGE = (0.0001, 0.9999)
 
 
 class PriorModel(nn.Module):
-    """config: width, blocks, clip_embd, hidden, c_r. Predicts the noise in x at time r."""
+    """config: c_in, c_hidden, c_inner (default 4·c_hidden), c_cond, c_r, num_layers. Predicts the noise in x at time r."""
 
     def __init__(self, config: dict):
         super().__init__()
         self.config = dict(config)
-        width, embedding, hidden = config["width"], config["clip_embd"], config["hidden"]
+        width, embedding, hidden = config["c_hidden"], config["c_in"], config.get("c_inner", 4 * config["c_hidden"])
         self.blocks = nn.ModuleList([nn.Linear(embedding, width)])
-        for _ in range(config["blocks"]):
+        for _ in range(config["num_layers"]):
             self.blocks.append(
                 nn.Sequential(
-                    nn.Linear(width + embedding + config["c_r"], hidden, bias=False),
+                    nn.Linear(width + config["c_cond"] + config["c_r"], hidden, bias=False),
                     nn.LayerNorm(hidden, eps=LAYER_NORM_EPS),
                     nn.GELU(),
                     nn.Linear(hidden, width, bias=False),

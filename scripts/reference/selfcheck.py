@@ -25,7 +25,7 @@ BYT5_XL = dict(
 )  # fmt: skip
 CLIP_H_TEXT = dict(width=1024, layers=24, heads=16, mlp_width=4096, context_length=77, vocab_size=49408, embed_dim=1024)
 CLIP_H_IMAGE = dict(width=1280, layers=32, heads=16, mlp_width=5120, patch_size=14, image_size=224, embed_dim=1024)
-PRIOR_V1 = dict(width=1280, blocks=48, clip_embd=1024, hidden=5120, c_r=64)
+PRIOR_V1 = dict(c_in=1024, c_hidden=1280, c_cond=1024, c_r=64, num_layers=48)
 
 
 def expect(name: str, module: torch.nn.Module, entries: int, parameters: int, some: dict[str, list[int]]) -> None:
