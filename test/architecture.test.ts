@@ -39,8 +39,9 @@ const ladder: Record<string, string[]> = {
   cuda: ['cuda', 'core'],
   tensorrt: ['tensorrt', 'cuda', 'core'],
   onnx: ['onnx', 'core'],
+  export: ['export', 'onnx', 'pipeline', 'models', 'core'],
   // The top: the one place that knows which backends there are.
-  addon: ['addon', 'pipeline', 'models', 'core', 'cpu', 'cuda', 'tensorrt', 'onnx'],
+  addon: ['addon', 'export', 'pipeline', 'models', 'core', 'cpu', 'cuda', 'tensorrt', 'onnx'],
 };
 
 t.test('native folders include downwards only', async (t) => {

@@ -68,6 +68,14 @@ class EncoderNetwork final : public Description {
   explicit EncoderNetwork(std::shared_ptr<const Byt5Encoder::Weights> weights) : weights_(std::move(weights)) {}
   const char* name() const override { return "byt5"; }
 
+  Signature signature(DType) const override {
+    const Byt5Config& config = weights_->config;
+    return {{{"ids", {"length"}, DType::i32},
+             {"position_bias", {config.num_heads, Dim("length").times(2).plus(-1)}, DType::f32}},
+            {{"states", {"length", config.d_model}, DType::f32}},
+            {{"length", {}}}};
+  }
+
   void run(Ops& ops, std::span<const Tensor> inputs, std::span<const Tensor> outputs) const override {
     const Byt5Config& config = weights_->config;
     const int heads = static_cast<int>(config.num_heads);
@@ -131,6 +139,8 @@ Byt5Encoder::Byt5Encoder(const Byt5Config& config, Loader& loader) : config_(con
 }
 
 std::shared_ptr<const Description> Byt5Encoder::network() const { return std::make_shared<EncoderNetwork>(weights_); }
+
+const std::vector<float>& Byt5Encoder::relative_biases() const { return weights_->relative_biases; }
 
 std::vector<float> Byt5Encoder::position_bias(std::int64_t length) const {
   std::vector<float> bias(static_cast<std::size_t>(config_.num_heads * (2 * length - 1)));

@@ -128,11 +128,21 @@ class TextNetwork final : public Description {
   explicit TextNetwork(std::shared_ptr<const ClipTextEncoder::Weights> weights) : weights_(std::move(weights)) {}
   const char* name() const override { return "clip_text"; }
 
+  Signature signature(DType) const override {
+    const ClipTextConfig& config = weights_->config;
+    return {{{"ids", {"length"}, DType::i32},
+             {"positions", {"length"}, DType::i32},
+             {"attention_bias", {config.heads, Dim("length").times(2).plus(-1)}, DType::f32},
+             {"end", {1}, DType::i32}},
+            {{"embedding", {1, config.embed_dim}, DType::f32}},
+            {{"length", {}}}};
+  }
+
   void run(Ops& ops, std::span<const Tensor> inputs, std::span<const Tensor> outputs) const override {
     const Tensor x = ops.gather(weights_->embedding, inputs[0]);  // [T, width]
-    ops.add(x, ops.tensor_of(weights_->positions).slice(0, x.shape[0]));
-    run_layers(ops, weights_->layers, weights_->config, x, inputs[1]);
-    project(ops, weights_->config, weights_->projection, x, inputs[2], outputs[0]);
+    ops.add(x, ops.gather(weights_->positions, inputs[1]));
+    run_layers(ops, weights_->layers, weights_->config, x, inputs[2]);
+    project(ops, weights_->config, weights_->projection, x, inputs[3], outputs[0]);
   }
 
  private:
@@ -154,7 +164,7 @@ ClipTextEncoder::ClipTextEncoder(const ClipTextConfig& config, Loader& loader) :
   auto weights = std::make_shared<Weights>();
   weights->config = config;
   weights->embedding = loader.constant("token_embedding.weight", {config.vocab_size, config.width}, Layout::table_f32);
-  weights->positions = loader.constant("positional_embedding", {config.context_length, config.width}, Layout::vector);
+  weights->positions = loader.constant("positional_embedding", {config.context_length, config.width}, Layout::table_f32);
   weights->layers = bind_layers(loader, config, "");
   weights->projection = bind_projection(loader, config, "ln_final", "text_projection");
   weights_ = weights;
@@ -188,6 +198,16 @@ class ImageNetwork final : public Description {
  public:
   explicit ImageNetwork(std::shared_ptr<const ClipImageEncoder::Weights> weights) : weights_(std::move(weights)) {}
   const char* name() const override { return "clip_image"; }
+
+  Signature signature(DType) const override {
+    const ClipImageConfig& config = weights_->config;
+    const std::int64_t tokens = 1 + config.patches();
+    return {{{"patches", {tokens, weights_->patch_bytes}, DType::u8},
+             {"attention_bias", {config.heads, 2 * tokens - 1}, DType::f32},
+             {"class_token", {1}, DType::i32}},
+            {{"embedding", {1, config.embed_dim}, DType::f32}},
+            {}};
+  }
 
   void run(Ops& ops, std::span<const Tensor> inputs, std::span<const Tensor> outputs) const override {
     const ClipImageConfig& config = weights_->config;

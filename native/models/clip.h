@@ -45,7 +45,8 @@ class ClipTextEncoder {
 
   const ClipTextConfig& config() const { return config_; }
   // Inputs: ids i32 [T] up to and with the end of text, T at most context_length (attention is causal: what follows the
-  // end changes nothing); bias f32 [heads, 2T − 1], see attention_bias(); place of the end of text i32 [1], T − 1.
+  // end changes nothing); positions i32 [T], 0 to T − 1; bias f32 [heads, 2T − 1], see attention_bias(); place of the end
+  // of text i32 [1], T − 1.
   // Output: f32 [1, embed_dim].
   std::shared_ptr<const Description> network() const;
   std::vector<float> attention_bias(std::int64_t length) const;

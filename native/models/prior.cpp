@@ -1,5 +1,6 @@
 #include "models/prior.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "core/error.h"
@@ -54,6 +55,16 @@ class BlockTerms final : public Description {
       : weights_(std::move(weights)), name_(name), product_(product) {}
   const char* name() const override { return name_; }
 
+  Signature signature(DType) const override {
+    Signature result;
+    result.symbols = {{"count", {}}};
+    const Shape& first = (weights_->blocks.front().*product_).weight->shape;
+    result.inputs = {{"x", {"count", first[1]}, DType::f32}};
+    for (std::size_t i = 0; i < weights_->blocks.size(); ++i)
+      result.outputs.push_back({concat("block.", i), {"count", first[0]}, DType::f32});
+    return result;
+  }
+
   void run(Ops& ops, std::span<const Tensor> inputs, std::span<const Tensor> outputs) const override {
     const Tensor x = as_operand(ops, inputs[0]);
     for (std::size_t i = 0; i < weights_->blocks.size(); ++i) {
@@ -73,19 +84,31 @@ class DenoisePrior final : public Description {
   explicit DenoisePrior(WeightsPtr weights) : weights_(std::move(weights)) {}
   const char* name() const override { return "prior"; }
 
+  Signature signature(DType) const override {
+    const PriorConfig& config = weights_->config;
+    const Dim rows = Dim("batch").times(2);
+    Signature result;
+    result.symbols = {{"batch", {}}, {"steps", {}}};
+    result.inputs = {{"x", {"batch", config.c_in}, DType::f32}, {"step", {1}, DType::i32}};
+    for (std::size_t i = 0; i < weights_->blocks.size(); ++i)
+      result.inputs.push_back({concat("condition.", i), {rows, config.c_inner}, DType::f32});
+    for (std::size_t i = 0; i < weights_->blocks.size(); ++i)
+      result.inputs.push_back({concat("noise.", i), {"steps", 2 * config.c_inner}, DType::f32});
+    result.outputs = {{"noise", {rows, 1, 1, config.c_in}, DType::f32}};
+    return result;
+  }
+
   void run(Ops& ops, std::span<const Tensor> inputs, std::span<const Tensor> outputs) const override {
     const PriorConfig& config = weights_->config;
     const std::size_t blocks = weights_->blocks.size();
-    const std::int64_t rows = outputs[0].shape[0];
     const Tensor first = ops.linear(as_operand(ops, inputs[0]), weights_->first, Activation::none, DType::f32);
     const Tensor h = ops.repeat(first, 2);  // [2R, c_hidden]; both passes begin with the same
     for (std::size_t i = 0; i < blocks; ++i) {
       Arena::Scope scope(ops.arena());
       const BlockWeights& block = weights_->blocks[i];
-      const Tensor noise = ops.select_row(inputs[2 + blocks + i], inputs[1]).reshaped({1, config.c_inner});
-      const Tensor u = ops.repeat(noise, rows);  // [2R, inner]
+      const Tensor u = ops.linear(as_operand(ops, h), block.hidden, Activation::none, DType::f32);  // [2R, c_inner]
       ops.add(u, inputs[2 + i]);
-      ops.linear_add(u, as_operand(ops, h), block.hidden);
+      ops.modulate(u, ops.select_row(inputs[2 + blocks + i], inputs[1]));
       const Tensor wide = ops.layer_norm(u, config.epsilon, DType::f32);
       ops.modulate(wide, ops.tensor_of(block.first_norm));
       const Tensor active = ops.activate(wide, Activation::gelu_erf, ops.operand_type());
@@ -104,7 +127,19 @@ class DenoisePrior final : public Description {
 
 class UpdatePrior final : public Description {
  public:
+  explicit UpdatePrior(std::int64_t width) : width_(width) {}
   const char* name() const override { return "prior.update"; }
+
+  Signature signature(DType) const override {
+    return {{{"x", {"batch", width_}, DType::f32},
+             {"noise", {"batch", 1, 1, width_}, DType::f32},
+             {"step", {1}, DType::i32},
+             {"of_x", {"steps", 2 * width_}, DType::f32},
+             {"of_noise", {"steps", 2 * width_}, DType::f32},
+             {"normal", {"steps", "batch", width_}, DType::f32}},
+            {{"next_x", {"batch", width_}, DType::f32}},
+            {{"batch", {}}, {"steps", {}}}};
+  }
 
   void run(Ops& ops, std::span<const Tensor> inputs, std::span<const Tensor> outputs) const override {
     const Shape& shape = outputs[0].shape;
@@ -114,9 +149,12 @@ class UpdatePrior final : public Description {
     ops.modulate(x, ops.select_row(inputs[3], inputs[2]));
     ops.modulate(noise, ops.select_row(inputs[4], inputs[2]));
     ops.add(x, noise);
-    ops.add(x, ops.select_row(inputs[5], inputs[2]).reshaped(shape));
+    ops.add(x, ops.select_row(inputs[5], inputs[2]));
     ops.copy(x, outputs[0]);
   }
+
+ private:
+  std::int64_t width_;
 };
 
 // Columns [first, first + count) of a matrix [rows, columns].
@@ -129,6 +167,16 @@ Linear columns_of(Loader& loader, const std::string& name, const std::vector<flo
     some.insert(some.end(), from, from + count);
   }
   return {loader.derived(name, some, {rows, count}, Layout::matrix), nullptr};
+}
+
+// The same as the second half of a modulation, whose first half is zeros: [2·rows, count].
+Linear behind_zeros(Loader& loader, const std::string& name, const std::vector<float>& matrix, std::int64_t rows,
+                    std::int64_t columns, std::int64_t first, std::int64_t count) {
+  std::vector<float> both(static_cast<std::size_t>(2 * rows * count), 0.0f);
+  for (std::int64_t row = 0; row < rows; ++row)
+    std::copy_n(matrix.begin() + static_cast<std::ptrdiff_t>(row * columns + first), count,
+                both.begin() + static_cast<std::ptrdiff_t>((rows + row) * count));
+  return {loader.derived(name + " noise", both, {2 * rows, count}, Layout::matrix), nullptr};
 }
 
 }  // namespace
@@ -145,7 +193,7 @@ Prior::Prior(const PriorConfig& config, Loader& loader) : config_(config) {
     BlockWeights block;
     block.hidden = columns_of(loader, name, matrix, inner, all, 0, config.c_hidden);
     block.condition = columns_of(loader, name, matrix, inner, all, config.c_hidden, config.c_cond);
-    block.noise = columns_of(loader, name, matrix, inner, all, config.c_hidden + config.c_cond, config.c_r);
+    block.noise = behind_zeros(loader, name, matrix, inner, all, config.c_hidden + config.c_cond, config.c_r);
     block.first_norm = modulation_of(loader, read_affine(loader, prefix + "1", inner), prefix + "1");
     block.contract = loader.linear(prefix + "3", config.c_hidden, inner, false);
     block.second_norm = modulation_of(loader, read_affine(loader, prefix + "4", config.c_hidden), prefix + "4");
@@ -162,6 +210,6 @@ std::shared_ptr<const Description> Prior::noise() const {
   return std::make_shared<BlockTerms>(weights_, "prior.noise", &BlockWeights::noise);
 }
 std::shared_ptr<const Description> Prior::denoise() const { return std::make_shared<DenoisePrior>(weights_); }
-std::shared_ptr<const Description> Prior::update() const { return std::make_shared<UpdatePrior>(); }
+std::shared_ptr<const Description> Prior::update() const { return std::make_shared<UpdatePrior>(config_.c_in); }
 
 }  // namespace paella

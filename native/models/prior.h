@@ -37,13 +37,14 @@ class Prior {
   const PriorConfig& config() const { return config_; }
   // Input: text embeddings f32 [R, c_cond]. Outputs: per block f32 [R, c_inner].
   std::shared_ptr<const Description> condition() const;
-  // Input: embeddings of noise levels f32 [N, c_r], see noise_embedding(). Outputs: per block f32 [N, c_inner].
+  // Input: embeddings of noise levels f32 [N, c_r], see noise_embedding(). Outputs: per block f32 [N, 2·c_inner], zeros
+  // and what is added, as Ops::modulate takes them.
   std::shared_ptr<const Description> noise() const;
   // Inputs: x f32 [R, c_in]; step i32 [1]; then per block what condition() gives [2R, c_inner], zeros for the second half,
   // then per block what noise() gives. Output: predicted noise f32 [2R, 1, 1, c_in], conditional rows first.
   std::shared_ptr<const Description> denoise() const;
   // Inputs: x f32 [R, c_in]; predicted noise f32 [R, 1, 1, c_in]; step i32 [1]; tables of the sampler: f32 [N, 2·c_in]
-  // for x and for the predicted noise, as Ops::modulate takes them, and f32 [N, R·c_in] that is added.
+  // for x and for the predicted noise, as Ops::modulate takes them, and f32 [N, R, c_in] that is added.
   // Output: f32 [R, c_in], which may be x itself.
   std::shared_ptr<const Description> update() const;
 

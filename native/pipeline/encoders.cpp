@@ -1,5 +1,7 @@
 #include "pipeline/encoders.h"
 
+#include <numeric>
+
 #include "core/error.h"
 #include "pipeline/run_network.h"
 
@@ -63,9 +65,12 @@ std::vector<float> PromptEncoders::clip_text(std::span<const std::int32_t> ids) 
   return remembered(key_of("clip text", ids), [&] {
     const ClipTextEncoder& encoder = model_.clip_text();
     const std::vector<float> bias = encoder.attention_bias(length);
-    const auto last = static_cast<std::int32_t>(length - 1);
+    std::vector<std::int32_t> positions(ids.size());
+    std::iota(positions.begin(), positions.end(), 0);
+    const std::int32_t last = positions.back();
     return run_network(backend_, encoder.network(),
                        {{ids.data(), {{length}, DType::i32}},
+                        {positions.data(), {{length}, DType::i32}},
                         {bias.data(), {{config.heads, 2 * length - 1}, DType::f32}},
                         {&last, {{1}, DType::i32}}},
                        {1, config.embed_dim});

@@ -37,13 +37,13 @@ class Loop {
     add(guidance_, {rows});
     add(of_x_, {steps_, 2 * config_.c_in});
     add(of_noise_, {steps_, 2 * config_.c_in});
-    add(normal_, {steps_, rows * config_.c_in});
+    add(normal_, {steps_, rows, config_.c_in});
     memory_.push_back(backend_.allocate(sizeof(std::int32_t)));
     step_ = memory_.back().tensor({1}, DType::i32);
     terms_.resize(static_cast<std::size_t>(2 * config_.num_layers));
     for (std::int64_t i = 0; i < config_.num_layers; ++i) {
       add(terms_[static_cast<std::size_t>(i)], {2 * rows, config_.c_inner});
-      add(terms_[static_cast<std::size_t>(config_.num_layers + i)], {steps_, config_.c_inner});
+      add(terms_[static_cast<std::size_t>(config_.num_layers + i)], {steps_, 2 * config_.c_inner});
     }
     std::vector<Tensor> inputs{x_, step_};
     inputs.insert(inputs.end(), terms_.begin(), terms_.end());

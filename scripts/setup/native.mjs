@@ -9,7 +9,7 @@ import { readStamp, root, stampOf, writeStamp } from './files.mjs';
 import { Failure, probe, run, step } from './log.mjs';
 
 const sources = ['native', 'CMakeLists.txt', 'cmake', 'package-lock.json'];
-const testSources = ['test/native', 'test/simt'];
+const testSources = ['test/native', 'test/simt', 'test/onnx'];
 const addonStamp = 'build/.stamp-addon';
 const testsStamp = 'build/.stamp-tests';
 const cudaStamp = 'build/.stamp-cuda';

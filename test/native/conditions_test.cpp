@@ -1,6 +1,7 @@
 // What pictures are conditioned on, against what the PyTorch reference computed: CLIP's encoders, the prior and its
 // sampler, weighted attention.
 #include <cmath>
+#include <numeric>
 
 #include "core/error.h"
 #include "core/normal.h"
@@ -59,9 +60,11 @@ TEST("CLIP text: embeddings as in the reference, of all lengths") {
     for (const char* length : {"length_2", "length_9", "length_40", "length_77"}) {
       const auto ids = golden.i32(concat(length, "/ids"));
       const auto count = static_cast<std::int64_t>(ids.size());
+      std::vector<std::int32_t> positions(ids.size());
+      std::iota(positions.begin(), positions.end(), 0);
       const auto found = as<float>(
           run(*backend, encoder.network(),
-              {input_i32({count}, ids),
+              {input_i32({count}, ids), input_i32({count}, positions),
                input_f32({encoder.config().heads, 2 * count - 1}, encoder.attention_bias(count)),
                input_i32({1}, {static_cast<std::int32_t>(count - 1)})},
               {{{1, encoder.config().embed_dim}, DType::f32}})[0]);
