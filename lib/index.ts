@@ -21,5 +21,12 @@ export { type EncodeOptions, GeneratedImage, type ImageFormat } from './images/g
 export { type ImageInput, type RawImage, readMetadata } from './images/input.js';
 export type { ImageMetadata } from './images/metadata.js';
 export type { ExportOptions, ExportProgress } from './options/export-options.js';
+export {
+  type AttentionWeights,
+  type PresetName,
+  type PriorOptions,
+  presets,
+  type WeightedText,
+} from './options/conditioning.js';
 export type { GenerateOptions } from './options/generate-options.js';
 export type { BackendName, LoadOptions, LoadProgress, Logger, Precision } from './options/load-options.js';

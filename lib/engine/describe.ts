@@ -14,6 +14,7 @@ export function modelInfoOf(info: NativeModelInfo): ModelInfo {
     pixelsPerToken: info.pixelsPerToken,
     vocabularySize: info.vocabularySize,
     conditionWidth: info.conditionWidth,
+    conditioning: { clipText: info.clipTextLength > 0, clipImage: info.clipImageSize, prior: info.hasPrior },
     defaults: {
       width: defaults.width,
       height: defaults.height,
@@ -24,6 +25,8 @@ export function modelInfoOf(info: NativeModelInfo): ModelInfo {
       temperature: [...defaults.temperature],
       negativePrompt: defaults.negative_prompt,
       typicalMass: defaults.typical_mass ?? 0,
+      priorSteps: defaults.prior_steps,
+      priorGuidanceScale: defaults.prior_guidance_scale,
     },
   });
 }
@@ -41,6 +44,7 @@ export const noTimings: Readonly<StageTimings> = Object.freeze({
   tokenize: 0,
   queue: 0,
   encode_text: 0,
+  prior: 0,
   unet: 0,
   guide: 0,
   sample: 0,

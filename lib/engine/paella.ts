@@ -4,7 +4,7 @@ import { fromNative, PaellaError } from '../errors.js';
 import { GeneratedImage } from '../images/generated-image.js';
 import { cropToMultiple, type ImageInput, readPixels } from '../images/input.js';
 import { metadataOf } from '../images/metadata.js';
-import type { NativeEngine, NativeEvent, NativeGenerateResult, NativeJob } from '../native/contract.js';
+import type { NativeCondition, NativeEngine, NativeEvent, NativeGenerateResult, NativeJob } from '../native/contract.js';
 import { loadNative } from '../native/loader.js';
 import {
   type GenerateOptions,
@@ -20,9 +20,12 @@ import {
   type ResolvedLoadOptions,
   resolveLoadOptions,
 } from '../options/load-options.js';
+import type { WeightedText } from '../options/conditioning.js';
 import { invalidOption, validate } from '../options/validate.js';
 import { MAX_PROMPT_TOKENS, tokenize } from '../text/byt5-tokenizer.js';
+import type { ClipTokenizer } from '../text/clip-tokenizer.js';
 import { chooseBackend } from './backends.js';
+import { attentionWeightsOf, clipPixels, clipTokenizerOf, negativeOf, type Texts, textsOf } from './condition.js';
 import { modelInfoOf, noTimings, statsOf } from './describe.js';
 import { runJob } from './jobs.js';
 import { resolveModel } from './model-folder.js';
@@ -56,9 +59,16 @@ export class Paella implements AsyncDisposable {
   #unheard: EngineWarning[];
   #disposed: Promise<void> | undefined;
   #tokenizeMs = 0;
+  readonly #clipTokenizer: ClipTokenizer | undefined;
 
-  private constructor(native: NativeEngine, logger: Logger | undefined, warnings: EngineWarning[]) {
+  private constructor(
+    native: NativeEngine,
+    logger: Logger | undefined,
+    warnings: EngineWarning[],
+    clipTokenizer: ClipTokenizer | undefined,
+  ) {
     this.#native = native;
+    this.#clipTokenizer = clipTokenizer;
     this.#logger = logger;
     this.#unheard = warnings;
     this.model = modelInfoOf(native.info);
@@ -98,7 +108,11 @@ export class Paella implements AsyncDisposable {
       await native.dispose(true);
       throw thrown.error;
     }
-    const engine = new Paella(native, logger, []);
+    const clipTokenizer = await clipTokenizerOf(model, native.info).catch(async (error: unknown) => {
+      await native.dispose(true);
+      throw error;
+    });
+    const engine = new Paella(native, logger, [], clipTokenizer);
     for (const warning of warnings) engine.#warn(warning);
     return engine;
   }
@@ -137,7 +151,7 @@ export class Paella implements AsyncDisposable {
   async encodeText(prompt: string): Promise<Condition> {
     if (typeof prompt !== 'string') throw invalidOption('prompt', 'a string', prompt);
     this.#checkAlive();
-    const states = await runJob(() => this.#native.encodeText(this.#tokenize(prompt, 'prompt')));
+    const states = await runJob(() => this.#native.encodeText(this.#texts(prompt, 'prompt').ids));
     return { states, length: states.length / this.model.conditionWidth, width: this.model.conditionWidth, prompt };
   }
 
@@ -267,11 +281,11 @@ export class Paella implements AsyncDisposable {
     };
     const run = async () => {
       const start = performance.now();
-      const condition = options.condition
-        ? { states: options.condition.states }
-        : { ids: this.#tokenize(options.prompt ?? '', 'prompt') };
-      const negative = { ids: this.#tokenize(options.negativePrompt, 'negativePrompt') };
+      const condition = await this.#condition(options);
+      const negative = negativeOf(this.#texts(options.negativePrompt, 'negativePrompt'));
       const tokenize = performance.now() - start;
+      options.signal?.throwIfAborted();
+      this.#checkAlive();
       const listens = emit !== undefined || options.onStep !== undefined;
       const request = requestOf(options, condition, negative, this.model.pixelsPerToken, listens);
       try {
@@ -310,13 +324,40 @@ export class Paella implements AsyncDisposable {
     return new GeneratedImage(fields, metadataOf(engine, fields.parameters));
   }
 
-  #tokenize(text: string, option: string): Int32Array {
-    const { ids, length } = tokenize(text);
-    if (length > MAX_PROMPT_TOKENS) {
-      const message = `${option}: expected at most ${MAX_PROMPT_TOKENS} bytes of UTF-8, got ${length}; the rest is not read`;
+  async #condition(options: ResolvedGenerateOptions): Promise<NativeCondition> {
+    const { conditioning, condition } = options;
+    const { info } = this.#native;
+    // An encoding that knows its prompt still gives CLIP its words.
+    const prompt = condition ? condition.prompt : (options.prompt ?? '');
+    const texts = prompt === undefined ? undefined : this.#texts(prompt, 'prompt');
+    const images = await clipPixels(conditioning, info.clipImageSize);
+    const clipIds = texts?.clipIds;
+    const weights = attentionWeightsOf(
+      {
+        tokens: condition?.length ?? texts?.ids.length ?? 0,
+        clipTexts: clipIds ? 1 : 0,
+        images: images.length + (conditioning.prior ? 1 : 0),
+      },
+      info,
+      condition ? undefined : texts?.weights,
+      conditioning.attentionWeights,
+    );
+    return {
+      ...(condition ? { states: condition.states } : { ids: texts?.ids ?? tokenize('').ids }),
+      ...(clipIds ? { clipIds } : {}),
+      ...(images.length > 0 ? { images } : {}),
+      ...(conditioning.prior ? { prior: conditioning.prior } : {}),
+      ...(weights ? { weights } : {}),
+    };
+  }
+
+  #texts(prompt: string | readonly WeightedText[], option: string): Texts {
+    const texts = textsOf(prompt, this.#clipTokenizer);
+    if (texts.length > MAX_PROMPT_TOKENS) {
+      const message = `${option}: expected at most ${MAX_PROMPT_TOKENS} bytes of UTF-8, got ${texts.length}; the rest is not read`;
       this.#warn({ code: 'PROMPT_TRUNCATED', message });
     }
-    return ids;
+    return texts;
   }
 
   #warn(warning: EngineWarning): void {

@@ -57,6 +57,13 @@ export interface ModelInfo {
   readonly vocabularySize: number;
   /** Width of a condition vector. */
   readonly conditionWidth: number;
+  /** Which parts of the published pipeline the model has, beside ByT5. */
+  readonly conditioning: {
+    readonly clipText: boolean;
+    /** Pixels of a picture's side as the encoder takes it; 0: no CLIP image encoder. */
+    readonly clipImage: number;
+    readonly prior: boolean;
+  };
   /** What `generate()` uses for options that are not given; from the model's generation_config.json. */
   readonly defaults: {
     readonly width: number;
@@ -69,6 +76,8 @@ export interface ModelInfo {
     readonly negativePrompt: string;
     /** 0: off. */
     readonly typicalMass: number;
+    readonly priorSteps: number;
+    readonly priorGuidanceScale: number;
   };
 }
 

@@ -91,6 +91,17 @@ export function cropToMultiple(image: RawImage & { channels: 3 }, multiple: numb
   return { data, width, height, channels: 3 };
 }
 
+/** The middle square, resized to RGB [side, side, 3]: what CLIP's image encoder takes (specification 5.2). */
+export async function toSquare(input: ImageInput, side: number): Promise<Uint8Array> {
+  const { data, width, height } = await readPixels(input);
+  const { default: sharp } = await import('sharp');
+  const square = await sharp(data, { raw: { width, height, channels: 3 } })
+    .resize(side, side, { fit: 'cover', position: 'centre', kernel: 'cubic' })
+    .raw()
+    .toBuffer();
+  return new Uint8Array(square);
+}
+
 /** The parameters that `GeneratedImage` wrote into an image, or null when there are none. */
 export async function readMetadata(image: string | URL | Uint8Array): Promise<ImageMetadata | null> {
   if (isRaw(image)) throw invalidOption('image', 'a path, a file URL, or the bytes of an image', image);

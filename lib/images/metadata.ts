@@ -13,7 +13,7 @@ export interface ImageMetadata {
   model: string;
   backend: string;
   precision: string;
-  /** Without what has no text form: `condition` and `initTokens`, which `omitted` then names. */
+  /** Without what has no text form: `condition`, `initTokens` and pictures that are no files, which `omitted` then names. */
   parameters: GenerateOptions;
   omitted?: string[];
 }
@@ -26,12 +26,18 @@ export function metadataOf(
   engine: { model: string; backend: string; precision: string },
   parameters: GenerateOptions,
 ): ImageMetadata {
-  const { condition, initTokens, ...plain } = parameters;
-  const omitted = [...(condition ? ['condition'] : []), ...(initTokens ? ['initTokens'] : [])];
+  const { condition, initTokens, imagePrompt, ...plain } = parameters;
+  const pictures = imagePrompt === undefined ? [] : Array.isArray(imagePrompt) ? imagePrompt : [imagePrompt];
+  const named = pictures.every((picture) => typeof picture === 'string');
+  const omitted = [
+    ...(condition ? ['condition'] : []),
+    ...(initTokens ? ['initTokens'] : []),
+    ...(named ? [] : ['imagePrompt']),
+  ];
   return {
     software: `paella-native ${packageVersion}`,
     ...engine,
-    parameters: plain,
+    parameters: { ...plain, ...(named && pictures.length > 0 ? { imagePrompt: pictures as string[] } : {}) },
     ...(omitted.length > 0 ? { omitted } : {}),
   };
 }

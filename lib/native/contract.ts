@@ -12,7 +12,9 @@
 /** Milliseconds spent per stage; the names are the same in C++, logs and benchmarks. */
 export interface NativeTimings {
   queue: number;
+  /** Prompts, in words and in pictures. */
   encode_text: number;
+  prior: number;
   unet: number;
   guide: number;
   sample: number;
@@ -81,6 +83,14 @@ export interface NativeModelInfo {
   /** Width of a condition vector: the text encoder's d_model. */
   conditionWidth: number;
   maxSize: number;
+  /** Most tokens of CLIP's text encoder, and how many ids it knows; 0: the model has none. */
+  clipTextLength: number;
+  clipVocabulary: number;
+  /** Pixels of the side of what CLIP's image encoder takes; 0: none. */
+  clipImageSize: number;
+  /** Entries of a condition that one CLIP embedding makes. */
+  clipTokens: number;
+  hasPrior: boolean;
   /** generation_config.json after checks, in its own (snake_case) names. */
   defaults: {
     width: number;
@@ -92,6 +102,8 @@ export interface NativeModelInfo {
     temperature: [number, number];
     negative_prompt: string;
     typical_mass: number | null;
+    prior_steps: number;
+    prior_guidance_scale: number;
   };
   backend: string;
   device: string;
@@ -104,6 +116,14 @@ export interface NativeCondition {
   ids?: Int32Array;
   /** Row-major [length, conditionWidth]. */
   states?: Float32Array;
+  /** CLIP's, from start to end of text. */
+  clipIds?: Int32Array;
+  /** RGB [clipImageSize, clipImageSize, 3] each. */
+  images?: Uint8Array[];
+  /** Draws an image embedding, with the seed of each image. Not beside `images`. */
+  prior?: { steps: number; guidanceScale: number; method: 'ddpm' | 'ddim' };
+  /** What attention to each entry is multiplied by: those of the text, then `clipTokens` for each CLIP embedding. */
+  weights?: Float32Array;
 }
 
 export interface NativeGenerateRequest {

@@ -2,15 +2,37 @@
 import { z } from 'zod';
 import type { Condition, ModelInfo, StepEvent, TokenGrid } from '../engine/types.js';
 import type { ImageInput } from '../images/input.js';
+import {
+  type AttentionWeights,
+  type Conditioning,
+  conditioningFields,
+  type PresetName,
+  type PriorOptions,
+  presetNames,
+  presets,
+  resolveConditioning,
+  type WeightedText,
+} from './conditioning.js';
 import { callback, integer, number, oneOf, ramp, signal, text } from './fields.js';
 import { invalidOption, validate } from './validate.js';
 
 /** Unless told otherwise, an option that is not given takes the model's default (`model.defaults`). */
 export interface GenerateOptions {
-  /** What to draw. Up to 767 bytes of UTF-8 are read. Needed unless `condition` is given. Weighted prompts come later. */
-  prompt?: string | { text: string; weight: number }[] | undefined;
+  /**
+   * What to draw, as a whole or in parts with weights (see `attentionWeights`), which are joined by blanks. Up to 767 bytes
+   * of UTF-8 are read. Needed unless `condition` is given.
+   */
+  prompt?: string | readonly WeightedText[] | undefined;
   /** An encoded prompt instead of one in words. */
   condition?: Condition | undefined;
+  /** Pictures to follow; needs a model with CLIP's image encoder. They stand in for the prior. */
+  imagePrompt?: ImageInput | readonly ImageInput[] | undefined;
+  /** How the prior draws an image embedding, or false: without. Default: with, where the model has one. */
+  prior?: boolean | PriorOptions | undefined;
+  /** How much attention words and pictures get. */
+  attentionWeights?: AttentionWeights | undefined;
+  /** Published settings, for what is not given: 'notebook', 'space', 'blog', 'training' or 'plugin'. */
+  preset?: PresetName | undefined;
   /** What guidance leads away from. */
   negativePrompt?: string | undefined;
   /** Pixels, a multiple of `model.sizeMultiple`. */
@@ -57,8 +79,9 @@ export interface GenerateOptions {
 
 /** Every default filled in. */
 export interface ResolvedGenerateOptions {
-  prompt: string | undefined;
+  prompt: string | readonly WeightedText[] | undefined;
   condition: Condition | undefined;
+  conditioning: Conditioning;
   negativePrompt: string;
   width: number;
   height: number;
@@ -102,7 +125,8 @@ function schemaFor(model: ModelInfo) {
     .optional()
     .describe(`a multiple of ${multiple} between ${multiple} and ${maxSize}`);
   return z.strictObject({
-    prompt: text('a string (weighted prompts are not supported yet)'),
+    ...conditioningFields,
+    preset: oneOf(presetNames),
     condition: z
       .custom<Condition>((value) => isCondition(value, model.conditionWidth))
       .optional()
@@ -169,13 +193,24 @@ export function isTokenGrid(value: unknown, vocabularySize: number): value is To
   );
 }
 
+/** What is given goes before the preset; shares of steps follow from the steps that are given. */
+function withPreset<T extends { steps?: number | undefined }>(own: T, name: PresetName): T {
+  const { steps, renoiseSteps, ...rest }: (typeof presets)[PresetName] & { conditionalSteps?: number } = presets[name];
+  const given = Object.fromEntries(Object.entries(own).filter(([, value]) => value !== undefined)) as T;
+  if (own.steps === undefined) return { steps, renoiseSteps, ...rest, ...given };
+  const share = (part: number) => Math.min(own.steps ?? steps, Math.round((part / steps) * (own.steps ?? steps)));
+  const guided = rest.conditionalSteps === undefined ? {} : { conditionalSteps: share(rest.conditionalSteps) };
+  return { ...rest, renoiseSteps: share(renoiseSteps), ...guided, ...given };
+}
+
 /** Throws `ERR_INVALID_OPTION`. */
 export function resolveGenerateOptions(options: GenerateOptions | string, model: ModelInfo): ResolvedGenerateOptions {
-  const given = validate(
+  const own = validate(
     cachedSchema(model),
     typeof options === 'string' ? { prompt: options } : options,
     'options of generate',
   );
+  const given = own.preset === undefined ? own : withPreset(own, own.preset);
   const { defaults } = model;
   if (given.prompt === undefined && given.condition === undefined) throw invalidOption('prompt', 'a string', undefined);
   if (given.prompt !== undefined && given.condition !== undefined) {
@@ -217,6 +252,7 @@ export function resolveGenerateOptions(options: GenerateOptions | string, model:
   return {
     prompt: given.prompt,
     condition: given.condition,
+    conditioning: resolveConditioning(given, model),
     negativePrompt: given.negativePrompt ?? defaults.negativePrompt,
     width,
     height,
@@ -245,9 +281,13 @@ function pair(value: number | readonly [number, number]): [number, number] {
 /** The options that would give this one image again; what metadata and `image.parameters` hold. */
 export function parametersOf(resolved: ResolvedGenerateOptions, seed: number): GenerateOptions {
   const { prompt, condition, negativePrompt, width, height, steps, renoiseSteps, conditionalSteps } = resolved;
-  const { guidanceScale, temperature, sampler, typicalMass, initTokens } = resolved;
+  const { guidanceScale, temperature, sampler, typicalMass, initTokens, conditioning } = resolved;
+  const { imagePrompts, prior, attentionWeights } = conditioning;
   return {
     ...(prompt === undefined ? { condition } : { prompt }),
+    ...(imagePrompts.length > 0 ? { imagePrompt: imagePrompts } : {}),
+    ...(prior ? { prior } : {}),
+    ...(attentionWeights === undefined ? {} : { attentionWeights }),
     negativePrompt,
     width,
     height,

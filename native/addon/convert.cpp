@@ -217,6 +217,7 @@ Napi::Value to_js(Napi::Env env, const EngineInfo& info, int threads) {
   object.Set("maxSize", static_cast<double>(config.max_size()));
   // What of CLIP and the prior the model has: tokens that a text may have, pixels of a picture's side; 0: none.
   object.Set("clipTextLength", config.clip_text ? static_cast<double>(config.clip_text->context_length) : 0);
+  object.Set("clipVocabulary", config.clip_text ? static_cast<double>(config.clip_text->vocab_size) : 0);
   object.Set("clipImageSize", config.clip_image ? static_cast<double>(config.clip_image->image_size) : 0);
   object.Set("clipTokens", static_cast<double>(config.unet.clip_seq_len));
   object.Set("hasPrior", config.prior.has_value());

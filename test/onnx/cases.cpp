@@ -9,6 +9,7 @@
 #include <functional>
 #include <iostream>
 #include <memory>
+#include <numeric>
 #include <random>
 #include <sstream>
 
@@ -16,6 +17,8 @@
 #include "cpu/cpu_backend.h"
 #include "golden.h"
 #include "models/byt5.h"
+#include "models/clip.h"
+#include "models/prior.h"
 #include "models/unet.h"
 #include "models/vqgan.h"
 #include "onnx/onnx_model.h"
@@ -387,6 +390,75 @@ void add_text_encoder(Folder& folder, const std::string& name, const std::string
                {{{length, config.d_model}, DType::f32}});
 }
 
+// CLIP's encoders, the prior's four networks, and conditions with weighted attention.
+void add_conditions(Folder& folder, const std::string& golden, Backends& backends, Random& random) {
+  Backend& cpu = *backends.cpu;
+  const auto graph = [&](const std::string& name, const NetworkPtr& network) {
+    folder.graph(name, *network, network->signature(DType::f32), DType::f32);
+  };
+  Both<ClipTextEncoder, ClipTextConfig> text(golden + "/clip-text/clip_text", cpu, *backends.recorder);
+  const ClipTextConfig& words = text.cpu.config();
+  graph("clip-text", text.recorded.network());
+  for (const std::int64_t length : {2, 9, 77}) {
+    std::vector<std::int32_t> positions(static_cast<std::size_t>(length));
+    std::iota(positions.begin(), positions.end(), 0);
+    folder.add("clip-text", concat(length, " ids"), cpu, text.cpu.network(),
+               {test::input_i32({length}, random.integers(length, words.vocab_size)),
+                test::input_i32({length}, positions),
+                test::input_f32({words.heads, 2 * length - 1}, text.cpu.attention_bias(length)),
+                test::input_i32({1}, {static_cast<std::int32_t>(length - 1)})},
+               {{{1, words.embed_dim}, DType::f32}});
+  }
+
+  Both<ClipImageEncoder, ClipImageConfig> image(golden + "/clip-image/clip_image", cpu, *backends.recorder);
+  const ClipImageConfig& picture = image.cpu.config();
+  graph("clip-image", image.recorded.network());
+  std::vector<std::uint8_t> pixels;
+  for (const std::int32_t value : random.integers(picture.image_size * picture.image_size * 3, 256))
+    pixels.push_back(static_cast<std::uint8_t>(value));
+  const std::int64_t tokens = 1 + picture.patches();
+  folder.add("clip-image", "noise", cpu, image.cpu.network(),
+             {test::input_u8({tokens, image.cpu.patch_bytes()}, image.cpu.patches(pixels)),
+              test::input_f32({picture.heads, 2 * tokens - 1}, image.cpu.attention_bias()), test::input_i32({1}, {0})},
+             {{{1, picture.embed_dim}, DType::f32}});
+
+  Both<Prior, PriorConfig> prior(golden + "/prior/prior", cpu, *backends.recorder);
+  const PriorConfig& config = prior.cpu.config();
+  graph("prior-condition", prior.recorded.condition());
+  graph("prior-noise", prior.recorded.noise());
+  graph("prior", prior.recorded.denoise());
+  graph("prior-update", prior.recorded.update());
+  for (const std::int64_t rows : {1, 3}) {
+    const std::string name = concat(rows, " rows");
+    const std::vector<TensorSpec> wide(static_cast<std::size_t>(config.num_layers), {{rows, config.c_inner}, DType::f32}),
+        terms(static_cast<std::size_t>(config.num_layers), {{rows, 2 * config.c_inner}, DType::f32});
+    folder.add("prior-condition", name, cpu, prior.cpu.condition(), {normal_input(random, {rows, config.c_cond})}, wide);
+    folder.add("prior-noise", name, cpu, prior.cpu.noise(), {normal_input(random, {rows, config.c_r})}, terms);
+    const std::int64_t steps = 5;
+    std::vector<Input> inputs{normal_input(random, {rows, config.c_in}), test::input_i32({1}, {3})};
+    for (std::int64_t i = 0; i < config.num_layers; ++i) inputs.push_back(normal_input(random, {2 * rows, config.c_inner}));
+    for (std::int64_t i = 0; i < config.num_layers; ++i)
+      inputs.push_back(normal_input(random, {steps, 2 * config.c_inner}, 0.1f));
+    folder.add("prior", name, cpu, prior.cpu.denoise(), inputs, {{{2 * rows, 1, 1, config.c_in}, DType::f32}});
+    folder.add("prior-update", name, cpu, prior.cpu.update(),
+               {normal_input(random, {rows, config.c_in}), normal_input(random, {rows, 1, 1, config.c_in}),
+                test::input_i32({1}, {2}), normal_input(random, {steps, 2 * config.c_in}),
+                normal_input(random, {steps, 2 * config.c_in}), normal_input(random, {steps, rows, config.c_in})},
+               {{{rows, config.c_in}, DType::f32}});
+  }
+
+  Both<Unet, UnetConfig> unet(golden + "/unet-three-levels/unet", cpu, *backends.recorder);
+  const UnetConfig& u = unet.cpu.config();
+  graph("condition-weighted", unet.recorded.condition(1, 1, true));
+  const std::int64_t length = 7, all = length + 2 * u.clip_seq_len;
+  std::vector<TensorSpec> kv;
+  for (const std::int64_t width : unet.cpu.attention_widths()) kv.push_back({{all, 2 * width}, DType::f32});
+  folder.add("condition-weighted", "7 words", cpu, unet.cpu.condition(1, 1, true),
+             {normal_input(random, {length, u.byt5_embd}), normal_input(random, {1, u.clip_embd}),
+              normal_input(random, {1, u.clip_image_embd}), normal_input(random, {all})},
+             kv);
+}
+
 // Other precisions, compared with fp32: the bound is their rounding. ONNX Runtime runs fp16 on the CPU; bf16 it does
 // not, and ONNX's own reference evaluator stands in.
 void add_precisions(Folder& folder, const std::string& model, Backends& backends, Random& random) {
@@ -456,6 +528,7 @@ void write_all(const std::string& path) {
   add_text_encoder(folder, "tiny", tiny + "/text_encoder", backends, random);
   add_text_encoder(folder, "golden", golden + "/text-encoder/text_encoder", backends, random);
   add_text_encoder(folder, "loop", golden + "/loop/text_encoder", backends, random);
+  add_conditions(folder, golden, backends, random);
   add_precisions(folder, tiny, backends, random);
   folder.finish();
 }
