@@ -46,11 +46,7 @@ const MAX_LONG_BYTES = 64;
 const HIGHEST_PROTOCOL = 5;
 
 /** @returns the value and where the pickle ends. Throws PickleError; PickleEnd if `bytes` ends first. */
-export function readPickle(
-  bytes: Uint8Array,
-  options: PickleOptions,
-  start = 0,
-): { value: PickledValue; end: number } {
+export function readPickle(bytes: Uint8Array, options: PickleOptions, start = 0): { value: PickledValue; end: number } {
   const machine = new Machine(new Cursor(bytes, start), options);
   const value = machine.run();
   return { value, end: machine.position };

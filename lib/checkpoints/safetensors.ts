@@ -3,7 +3,14 @@
  * The checks are those of the native reader (native/core/safetensors.cpp).
  */
 import { badCheckpoint, type SourceFile } from './source-file.js';
-import { contiguousStrides, elementBytes, elementCount, type ElementType, MAX_RANK, type SourceTensor } from './tensors.js';
+import {
+  contiguousStrides,
+  type ElementType,
+  elementBytes,
+  elementCount,
+  MAX_RANK,
+  type SourceTensor,
+} from './tensors.js';
 
 /** That of the reference is 100 MB; the largest model that is converted here has some thousand tensors. */
 const MAX_HEADER_BYTES = 16 << 20;
@@ -20,7 +27,10 @@ export async function readSafetensors(file: SourceFile): Promise<SourceTensor[]>
     throw badCheckpoint(file.path, `expected a header of at most ${MAX_HEADER_BYTES} bytes, found ${length}`);
   }
   if (length > file.size - 8) {
-    throw badCheckpoint(file.path, `expected a header of ${length} bytes, found ${file.size - 8}: the file is cut short`);
+    throw badCheckpoint(
+      file.path,
+      `expected a header of ${length} bytes, found ${file.size - 8}: the file is cut short`,
+    );
   }
   const header = parseHeader(await file.bytes(8, length), file);
   const start = 8 + length;
@@ -66,7 +76,10 @@ function readEntry(name: string, entry: unknown, start: number, file: SourceFile
     throw badCheckpoint(file.path, `${where}: expected dtype, shape and data_offsets`);
   }
   if (!Object.hasOwn(elementBytes, dtype)) {
-    throw badCheckpoint(file.path, `${where}: expected one of ${Object.keys(elementBytes).join(', ')}, found ${dtype.slice(0, 20)}`);
+    throw badCheckpoint(
+      file.path,
+      `${where}: expected one of ${Object.keys(elementBytes).join(', ')}, found ${dtype.slice(0, 20)}`,
+    );
   }
   if (shape.length > MAX_RANK) {
     throw badCheckpoint(file.path, `${where}: expected at most ${MAX_RANK} dimensions, found ${shape.length}`);
@@ -89,7 +102,10 @@ export interface TargetTensor {
 }
 
 /** The bytes before the values of these tensors, which follow one another in this order. */
-export function safetensorsHeader(tensors: readonly TargetTensor[], metadata: Readonly<Record<string, string>>): Buffer {
+export function safetensorsHeader(
+  tensors: readonly TargetTensor[],
+  metadata: Readonly<Record<string, string>>,
+): Buffer {
   let offset = 0;
   const header: Record<string, unknown> = { __metadata__: metadata };
   for (const { name, dtype, shape } of tensors) {

@@ -3,7 +3,7 @@
  * descriptions of where their values lie, and what holds no weights becomes a `PickledObject` that nobody looks into.
  */
 import { PickledGlobal, PickledObject, type PickledValue, PickleError } from './pickle.js';
-import { elementBytes, elementCount, type ElementType, MAX_RANK, spanOf } from './tensors.js';
+import { type ElementType, elementBytes, elementCount, MAX_RANK, spanOf } from './tensors.js';
 
 /** A storage as a persistent id describes it: elements that tensors are views of. */
 export class TorchStorage {
@@ -139,7 +139,8 @@ function dictionary(name: string, args: readonly PickledValue[]): PickledValue {
   if (pairs instanceof Map) return new Map(pairs);
   if (!Array.isArray(pairs)) throw new PickleError(`${name} of something that is no list`);
   for (const pair of pairs) {
-    if (!Array.isArray(pair) || pair.length !== 2) throw new PickleError(`${name} of something that is no list of pairs`);
+    if (!Array.isArray(pair) || pair.length !== 2)
+      throw new PickleError(`${name} of something that is no list of pairs`);
     map.set(pair[0], pair[1]);
   }
   return map;
@@ -172,7 +173,8 @@ function tensor(
   const where = `a tensor of storage ${storage.key}`;
   const sides = sizes(shape, where);
   const steps = sizes(strides, where);
-  if (sides.length !== steps.length) throw new PickleError(`${where} has ${sides.length} sizes and ${steps.length} strides`);
+  if (sides.length !== steps.length)
+    throw new PickleError(`${where} has ${sides.length} sizes and ${steps.length} strides`);
   const first = size(start, where);
   const span = spanOf(sides, steps);
   if (!Number.isSafeInteger(elementCount(sides)) || !Number.isSafeInteger(span) || first + span > length) {
@@ -200,7 +202,9 @@ function sizes(value: unknown, where: string): number[] {
 
 function size(value: unknown, where: string): number {
   if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0) {
-    throw new PickleError(`${where}: expected a size, got ${typeof value === 'object' ? 'something else' : String(value).slice(0, 40)}`);
+    throw new PickleError(
+      `${where}: expected a size, got ${typeof value === 'object' ? 'something else' : String(value).slice(0, 40)}`,
+    );
   }
   return value;
 }

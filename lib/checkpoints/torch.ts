@@ -2,9 +2,9 @@
  * Checkpoints that `torch.save()` wrote: zip archives (since PyTorch 1.6) and the pickles before. Both give the value that
  * was saved, with `TorchTensor`s in it, and where each storage lies in the file.
  */
-import { PickleEnd, PickleError, type PickledValue, readPickle } from './pickle.js';
+import { type PickledValue, PickleEnd, PickleError, readPickle } from './pickle.js';
 import { badCheckpoint, type SourceFile } from './source-file.js';
-import { elementBytes, type ElementType, type SourceTensor } from './tensors.js';
+import { type ElementType, elementBytes, type SourceTensor } from './tensors.js';
 import { TorchStorage, type TorchTensor, torchGlobal, torchStorage } from './torch-globals.js';
 import { readStoredEntries, type StoredEntry } from './zip.js';
 

@@ -34,7 +34,12 @@ export async function readStoredEntries(file: SourceFile): Promise<Map<string, S
   } catch (error) {
     if (error instanceof Error && error.name === 'PaellaError') throw error;
     const reason = error instanceof Error ? error.message : String(error);
-    throw badCheckpoint(file.path, `damaged zip archive: ${reason}`, 'the file may be cut short: download it again', error);
+    throw badCheckpoint(
+      file.path,
+      `damaged zip archive: ${reason}`,
+      'the file may be cut short: download it again',
+      error,
+    );
   }
   checkOverlaps(entries, file);
   return entries;

@@ -4,11 +4,13 @@ import yargs, { type Argv } from 'yargs';
 import { packageVersion } from '../package-root.cjs';
 import {
   benchOptions,
+  convertOptions,
   decodeOptions,
   doctorOptions,
   encodeOptions,
   generateOptions,
   inspectOptions,
+  pullOptions,
 } from './options.js';
 import { type Arguments, type Command, runCommand, wrongUsage } from './run.js';
 
@@ -47,6 +49,18 @@ function describe(parser: Argv): Argv {
       'turn tokens (JSON) into an image',
       decodeOptions,
       command('decode', async () => (await import('./commands/decode.js')).run),
+    )
+    .command(
+      'convert <checkpoints..>',
+      'turn checkpoints of PyTorch or safetensors into a model folder',
+      convertOptions,
+      command('convert', async () => (await import('./commands/convert.js')).run),
+    )
+    .command(
+      'pull <repository> [files..]',
+      'fetch a repository of the Hugging Face hub into the cache',
+      pullOptions,
+      command('pull', async () => (await import('./commands/pull.js')).run),
     )
     .command(
       'bench',
