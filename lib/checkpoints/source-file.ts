@@ -1,5 +1,6 @@
 /** A checkpoint file, read at any place. */
 import { createHash, type Hash } from 'node:crypto';
+import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { ioError, PaellaError } from '../errors.js';
 
@@ -31,8 +32,7 @@ export class SourceFile implements AsyncDisposable {
     let handle: FileHandle | undefined;
     try {
       // Opening a pipe would wait for somebody who writes to it; O_NONBLOCK does not, and files take no notice.
-      const { O_RDONLY, O_NONBLOCK = 0 } = (await import('node:fs')).constants;
-      handle = await open(path, O_RDONLY | O_NONBLOCK);
+      handle = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
       const status = await handle.stat();
       if (!status.isFile()) throw badCheckpoint(path, 'expected a file, found something else');
       return new SourceFile(path, handle, status.size, status.mtimeMs);
@@ -44,11 +44,6 @@ export class SourceFile implements AsyncDisposable {
       }
       throw ioError('read', path, error);
     }
-  }
-
-  /** For libraries that read by themselves. It stays this object's. */
-  get descriptor(): number {
-    return this.#handle.fd;
   }
 
   /** From now on every byte goes through SHA-256 when it is first read in order. */

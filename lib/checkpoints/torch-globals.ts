@@ -112,9 +112,9 @@ define('torch._utils._rebuild_parameter_with_state', ([data]) =>
 );
 // A whole module's class could be anything, so that a checkpoint that stores modules is refused at its first global.
 
-/** For `readPickle()`. */
+/** For `readPickle()`. Up to protocol 2, pickles use the names of Python 2. */
 export function torchGlobal(name: string): PickledGlobal | undefined {
-  return table.get(name);
+  return table.get(name.replace(/^__builtin__\./, 'builtins.'));
 }
 
 /** @returns what `('storage', class, key, device, elements)` describes; older files add the part of another storage */

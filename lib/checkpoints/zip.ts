@@ -1,5 +1,6 @@
 /** Stored entries of a zip archive, by name: where their bytes lie in the file. */
-import { type Entry, fromFdPromise, type ZipFile } from 'yauzl';
+import type { Readable } from 'node:stream';
+import { type Entry, fromRandomAccessReaderPromise, RandomAccessReader, type ZipFile } from 'yauzl';
 import { badCheckpoint, type SourceFile } from './source-file.js';
 
 export interface StoredEntry {
@@ -16,12 +17,41 @@ const MAX_ENTRIES = 100_000;
 /** The first bytes of every zip archive that holds something. */
 export const ZIP_SIGNATURE = 0x04034b50;
 
+/** Reads for yauzl, which would pass places beyond any file on to `fs.read()`, and that throws where nobody catches. */
+class Reader extends RandomAccessReader {
+  readonly #file: SourceFile;
+
+  constructor(file: SourceFile) {
+    super();
+    this.#file = file;
+  }
+
+  override read(
+    buffer: Buffer,
+    offset: number,
+    length: number,
+    position: number,
+    callback: (error: Error | null) => void,
+  ): void {
+    if (!(position >= 0 && length >= 0 && position + length <= this.#file.size)) {
+      setImmediate(callback, new Error(`the archive points beyond the end of the file (byte ${position})`));
+      return;
+    }
+    this.#file.read(buffer.subarray(offset, offset + length), position).then(() => callback(null), callback);
+  }
+
+  override _readStreamForRange(): Readable {
+    throw new Error('entries are not read through yauzl');
+  }
+}
+
 /** Throws `ERR_MODEL_FORMAT` for what is damaged, compressed, encrypted, overlapping or has unsafe names. */
 export async function readStoredEntries(file: SourceFile): Promise<Map<string, StoredEntry>> {
   const entries = new Map<string, StoredEntry>();
   let archive: ZipFile | undefined;
   try {
-    archive = await fromFdPromise(file.descriptor, { lazyEntries: true, autoClose: false, strictFileNames: true });
+    const options = { lazyEntries: true, autoClose: false, strictFileNames: true };
+    archive = await fromRandomAccessReaderPromise(new Reader(file), file.size, options);
     if (archive.entryCount > MAX_ENTRIES) {
       throw badCheckpoint(file.path, `expected at most ${MAX_ENTRIES} zip entries, found ${archive.entryCount}`);
     }
