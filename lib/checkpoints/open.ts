@@ -29,7 +29,6 @@ async function read(file: SourceFile): Promise<OpenCheckpoint> {
   if (start.length >= 4 && start.readUInt32LE(0) === ZIP_SIGNATURE) {
     return { file, format: 'torch zip', ...stateDictOf(await readTorchZip(file), file) };
   }
-  if (start[0] === 0x80) return { file, format: 'torch legacy', ...stateDictOf(await readTorchLegacy(file), file) };
   if (looksLikeSafetensors(start)) {
     const tensors = await readSafetensors(file);
     return {
@@ -39,6 +38,8 @@ async function read(file: SourceFile): Promise<OpenCheckpoint> {
       wrappers: [],
     };
   }
+  // After safetensors, the length of whose header may begin with the same byte.
+  if (start[0] === 0x80) return { file, format: 'torch legacy', ...stateDictOf(await readTorchLegacy(file), file) };
   throw unknownFormat(file, start);
 }
 

@@ -56,7 +56,7 @@ export function describeUnknown({ tensors }: Checkpoint): string {
 }
 
 async function read(component: Component, layout: Layout, checkpoint: Checkpoint): Promise<FoundComponent> {
-  const { config, from } = await configOf(component, checkpoint);
+  const { config, from } = await configOf(component, layout, checkpoint);
   const expected = component.expected(config);
   const problems: string[] = [];
   const used = new Set<string>();
@@ -137,18 +137,42 @@ function transpose(tensor: SourceTensor): SourceTensor {
 const same = (a: readonly number[], b: readonly number[]): boolean =>
   a.length === b.length && a.every((side, i) => side === b[i]);
 
-/** The configuration beside the checkpoint where there is one, else what shapes tell. */
-async function configOf(component: Component, checkpoint: Checkpoint): Promise<{ config: Config; from: string }> {
+/** The configuration beside the checkpoint where there is one, the official one if it looks like it, or what shapes tell. */
+async function configOf(
+  component: Component,
+  layout: Layout,
+  checkpoint: Checkpoint,
+): Promise<{ config: Config; from: string }> {
   const given = await givenConfig(component, checkpoint);
+  const from = given ? ` in ${given.file}` : '';
+  const whole = given && component.schema.safeParse(given.values);
+  if (whole?.success) return { config: whole.data, from };
+  if (!given && isLikeOfficial(component, layout, checkpoint)) {
+    return { config: component.official, from: ' of the published weights' };
+  }
   const inferred = component.infer(shapesOf(component.name, checkpoint), given?.values ?? {});
-  const values = { ...defined(inferred), ...defined(given?.values ?? {}) };
-  const result = component.schema.safeParse(values);
-  if (result.success) return { config: result.data, from: given ? ` in ${given.file}` : '' };
+  const result = component.schema.safeParse({ ...defined(inferred), ...defined(given?.values ?? {}) });
+  if (result.success) return { config: result.data, from };
   const [issue] = result.error.issues;
   const what = issue ? `${issue.path.join('.') || 'configuration'}: ${issue.message}` : 'configuration';
   throw new PaellaError('ERR_MODEL_FORMAT', `${given?.file ?? checkpoint.label}: ${component.title}: ${what}`, {
     remedy: 'docs/model-format.md says what a configuration holds',
   });
+}
+
+/** The tensors by which a component is known have the sizes of the published ones. */
+function isLikeOfficial(
+  { official, expected }: Component,
+  { signature, source }: Layout,
+  { tensors }: Checkpoint,
+): boolean {
+  const shapes = new Map(
+    expected(official).map(({ name, shape }) => {
+      const { names, transposed } = source(name);
+      return [names[0], transposed ? [...shape].reverse() : shape] as const;
+    }),
+  );
+  return signature.every((name) => same(shapes.get(name) ?? [], tensors.get(name)?.shape ?? [-1]));
 }
 
 async function givenConfig(component: Component, { configs }: Checkpoint) {

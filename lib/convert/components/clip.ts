@@ -172,6 +172,15 @@ export const clipText: Component<TextConfig> = {
   required: false,
   listedIn: 'optional_components',
   layouts: textLayouts,
+  official: textSchema.parse({
+    embed_dim: 1024,
+    width: 1024,
+    layers: 24,
+    heads: 16,
+    mlp_width: 4096,
+    context_length: 77,
+    vocab_size: 49_408,
+  }),
   schema: textSchema,
   foreign: (json) => foreignTower(json, 'text'),
 
@@ -210,6 +219,15 @@ export const clipImage: Component<ImageConfig> = {
   required: false,
   listedIn: 'optional_components',
   layouts: imageLayouts,
+  official: imageSchema.parse({
+    embed_dim: 1024,
+    width: 1280,
+    layers: 32,
+    heads: 16,
+    mlp_width: 5120,
+    image_size: 224,
+    patch_size: 14,
+  }),
   schema: imageSchema,
   foreign: (json) => foreignTower(json, 'vision'),
 

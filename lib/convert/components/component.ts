@@ -56,6 +56,8 @@ export interface Component<C extends Config = Config> {
    */
   readonly listedIn: 'components' | 'optional_components';
   readonly layouts: readonly Layout[];
+  /** Of the published weights. Checkpoints without a configuration that look like them are held to it. */
+  readonly official: C;
   /** Of config.json. Checks and fills in defaults; entries that it does not know are dropped. */
   readonly schema: z.ZodType<C>;
   /** A config.json beside a checkpoint under this schema's names, or undefined if it is of something else. */

@@ -41,6 +41,7 @@ export const prior: Component<PriorConfig> = {
       source: sameName,
     },
   ],
+  official: schema.parse({ c_in: 1024, c_hidden: 1280, c_cond: 1024, c_r: 64, num_layers: 48 }),
   schema,
   foreign: (json) => ('c_r' in json && 'num_layers' in json && 'c_cond' in json ? json : undefined),
 

@@ -43,6 +43,7 @@ export const textEncoder: Component<TextEncoderConfig> = {
     layout(EMBEDDING, /^(decoder\.|lm_head\.|encoder\.embed_tokens\.weight$)/),
     layout(ALIAS, /^(decoder\.|lm_head\.)/),
   ],
+  official: schema.parse({ d_model: 2560, d_kv: 64, d_ff: 6720, num_layers: 36, num_heads: 32, vocab_size: 384 }),
   schema,
   foreign: (json) => ('d_model' in json && 'd_kv' in json ? json : undefined),
 

@@ -44,6 +44,7 @@ export const vqgan: Component<VqganConfig> = {
   required: true,
   listedIn: 'components',
   layouts: [layout('paella', CODEBOOK), layout('diffusers', 'vquantizer.embedding.weight')],
+  official: schema.parse({ levels: 2, bottleneck_blocks: 12, c_hidden: 384, c_latent: 4, codebook_size: 8192 }),
   schema,
 
   foreign(json) {
