@@ -37,14 +37,20 @@ export function zipOf(entries: readonly ZipEntry[], { zip64 = false, entryCount 
   return Buffer.concat([...parts, central_, end(count, central_.length, offset, zip64)]);
 }
 
-interface Fields {
+export interface Fields {
   method: number;
   flags: number;
   crc: number;
   name: Buffer;
 }
 
-function header(signature: number, { method, flags, crc, name }: Fields, size: number, extra: Buffer, zip64: boolean) {
+export function header(
+  signature: number,
+  { method, flags, crc, name }: Fields,
+  size: number,
+  extra: Buffer,
+  zip64: boolean,
+) {
   const bytes = Buffer.alloc(30);
   bytes.writeUInt32LE(signature, 0);
   bytes.writeUInt16LE(45, 4);
@@ -60,7 +66,7 @@ function header(signature: number, { method, flags, crc, name }: Fields, size: n
 
 const plainSize = (size: number, flags: number): number => (flags & 1 ? size - 12 : size);
 
-function central({ method, flags, crc, name }: Fields, size: number, offset: number, zip64: boolean) {
+export function central({ method, flags, crc, name }: Fields, size: number, offset: number, zip64: boolean) {
   const extra = zip64 ? zip64Field([size, size, offset]) : Buffer.alloc(0);
   const bytes = Buffer.alloc(46);
   bytes.writeUInt32LE(0x02014b50, 0);
@@ -77,7 +83,7 @@ function central({ method, flags, crc, name }: Fields, size: number, offset: num
   return Buffer.concat([bytes, name, extra]);
 }
 
-function zip64Field(values: readonly number[]): Buffer {
+export function zip64Field(values: readonly number[]): Buffer {
   const bytes = Buffer.alloc(4 + 8 * values.length);
   bytes.writeUInt16LE(1, 0);
   bytes.writeUInt16LE(8 * values.length, 2);
@@ -85,7 +91,7 @@ function zip64Field(values: readonly number[]): Buffer {
   return bytes;
 }
 
-function end(count: number, size: number, offset: number, zip64: boolean): Buffer {
+export function end(count: number, size: number, offset: number, zip64: boolean): Buffer {
   const record = Buffer.alloc(22);
   record.writeUInt32LE(0x06054b50, 0);
   record.writeUInt16LE(zip64 ? 0xffff : count, 8);
