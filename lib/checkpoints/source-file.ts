@@ -18,7 +18,7 @@ export class SourceFile implements AsyncDisposable {
   /** Milliseconds, with a fraction. Tells, with the size, whether a file is still the one it was. */
   readonly modified: number;
   readonly #handle: FileHandle;
-  #hash: { state: Hash; at: number } | undefined;
+  #hash: { state: Hash; at: number; signal: AbortSignal | undefined } | undefined;
 
   private constructor(path: string, handle: FileHandle, size: number, modified: number) {
     this.path = path;
@@ -46,9 +46,9 @@ export class SourceFile implements AsyncDisposable {
     }
   }
 
-  /** From now on every byte goes through SHA-256 when it is first read in order. */
-  startHash(): void {
-    this.#hash = { state: createHash('sha256'), at: 0 };
+  /** From now on every byte goes through SHA-256 when it is first read; what is passed over is read for it. */
+  startHash(signal?: AbortSignal): void {
+    this.#hash = { state: createHash('sha256'), at: 0, signal };
   }
 
   /** Fills `target` from `offset` on. Throws `ERR_MODEL_FORMAT` if the file ends before, `ERR_IO`. */
@@ -82,6 +82,7 @@ export class SourceFile implements AsyncDisposable {
     if (!hash) return;
     const buffer = Buffer.allocUnsafe(Math.min(HASH_CHUNK, Math.max(0, offset - hash.at)));
     while (hash.at < offset) {
+      hash.signal?.throwIfAborted();
       const part = buffer.subarray(0, Math.min(buffer.length, offset - hash.at));
       await this.#fill(part, hash.at);
       hash.state.update(part);

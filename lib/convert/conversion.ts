@@ -70,7 +70,7 @@ export class Conversion {
     try {
       const bytes = jobs.reduce((sum, { file }) => sum + file.size, 0);
       if (!work.resumed) await checkSpace(work.path, bytes);
-      for (const file of this.#candidates.keys()) file.startHash();
+      for (const file of this.#candidates.keys()) file.startHash(this.#options.signal);
       for (const job of jobs) await this.#write(job, work);
       const { recognised, warnings } = await this.#recognise();
       const name = this.#options.name ?? path.basename(this.#target);

@@ -2,6 +2,7 @@
 import path from 'node:path';
 import { z } from 'zod';
 import { PaellaError } from '../errors.js';
+import { withLock } from '../file-lock.js';
 import { locateInCache } from '../hub/cache.js';
 import { callback, signal } from '../options/fields.js';
 import { invalidOption, validate } from '../options/validate.js';
@@ -11,7 +12,7 @@ import { Conversion } from './conversion.js';
 import { type ConvertPrecision, precisions } from './element-types.js';
 import { describeUnknown, type FoundComponent, identify } from './identify.js';
 import { closeAll, type Found, findCheckpoints } from './sources.js';
-import { checkTarget } from './work-folder.js';
+import { checkTarget, workFolderOf } from './work-folder.js';
 
 export interface ConvertProgress {
   /** The component's folder: 'text_encoder', 'unet', … */
@@ -118,11 +119,15 @@ export async function convert(sources: string | readonly string[], options: Conv
   }
   const target = path.resolve(given.output);
   given.signal?.throwIfAborted();
-  await checkTarget(target, given.overwrite ?? false);
+  const overwrite = given.overwrite ?? false;
+  await checkTarget(target, overwrite);
   const found = await findCheckpoints(names, locateInCache);
   try {
     const chosen = await select(found, given.incomplete ?? false);
-    return await new Conversion(chosen, found.skipped, target, given).run();
+    return await withLock(`${workFolderOf(target)}.lock`, given.signal, async () => {
+      await checkTarget(target, overwrite); // whoever had the lock may have written it
+      return new Conversion(chosen, found.skipped, target, given).run();
+    });
   } finally {
     await closeAll(found.checkpoints);
   }

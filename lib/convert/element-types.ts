@@ -19,7 +19,7 @@ export function targetType(source: ElementType, precision: ConvertPrecision): El
 /**
  * Converts `count` elements. Both arrays begin at a multiple of eight bytes of their buffers.
  * @param name of the tensor, for messages
- * Throws `ERR_NUMERIC` if a finite value is beyond the range of fp16.
+ * Throws `ERR_NUMERIC` if a finite value is beyond the range of fp16, or one of F64 beyond that of fp32.
  */
 export function convertElements(
   source: Uint8Array,
@@ -44,7 +44,7 @@ export function convertElements(
     return;
   }
   // Everything else by way of fp32, which holds every F16 and BF16 exactly.
-  const values = toFloats(source, from, count);
+  const values = toFloats(source, from, count, name);
   if (to === 'F32') new Float32Array(target.buffer, target.byteOffset, count).set(values);
   else if (to === 'BF16') bfloatFromBits(new Uint32Array(values.buffer, values.byteOffset, count), u16(target, count));
   else if (to === 'F16') halvesFrom(values, u16(target, count), name);
@@ -62,9 +62,9 @@ function bfloatFromBits(bits: Uint32Array, target: Uint16Array): void {
   }
 }
 
-function toFloats(source: Uint8Array, from: ElementType, count: number): Float32Array {
+function toFloats(source: Uint8Array, from: ElementType, count: number, name: string): Float32Array {
   if (from === 'F32') return new Float32Array(source.buffer, source.byteOffset, count);
-  if (from === 'F64') return Float32Array.from(new Float64Array(source.buffer, source.byteOffset, count));
+  if (from === 'F64') return floatsOfDoubles(new Float64Array(source.buffer, source.byteOffset, count), name);
   const values = new Float32Array(count);
   const halves = u16(source, count);
   if (from === 'BF16') {
@@ -73,6 +73,16 @@ function toFloats(source: Uint8Array, from: ElementType, count: number): Float32
   } else if (from === 'F16') {
     for (let i = 0; i < count; i++) values[i] = floatOfHalf(halves[i] as number);
   } else throw new Error(`no conversion from ${from}`);
+  return values;
+}
+
+function floatsOfDoubles(doubles: Float64Array, name: string): Float32Array {
+  const values = Float32Array.from(doubles);
+  for (const [i, value] of values.entries()) {
+    if (!Number.isFinite(value) && Number.isFinite(doubles[i])) {
+      throw new PaellaError('ERR_NUMERIC', `${name}: ${doubles[i]} is beyond the range of fp32`);
+    }
+  }
   return values;
 }
 

@@ -30,7 +30,8 @@ const weightFile = /\.(safetensors|bin|pt|pth|ckpt)$/i;
 const indexFile = /\.(safetensors|bin|pt|pth)\.index\.json$/i;
 const shardName = /^(.*)-\d{5}-of-(\d{5})(\.\w+)$/;
 const MAX_DEPTH = 3;
-const MAX_FILES = 1000;
+/** All are open at once. */
+const MAX_FILES = 256;
 const MAX_JSON = 32 << 20;
 
 /** @param locate where a name that is no path is to be found. Closes everything if it throws. */

@@ -55,9 +55,15 @@ export interface WriteEvents {
 
 /**
  * @param done tensors that are in the file already, from an earlier try
+ * @param gatherBytes most to read at once of a tensor whose elements do not follow one another
  * Throws `ERR_IO`, `ERR_MODEL_FORMAT`, `ERR_NUMERIC`, or the signal's reason; what was written stays.
  */
-export async function writeComponent(file: ComponentFile, done: number, events: WriteEvents): Promise<void> {
+export async function writeComponent(
+  file: ComponentFile,
+  done: number,
+  events: WriteEvents,
+  gatherBytes = GATHER_BYTES,
+): Promise<void> {
   const start = done === 0 ? 0 : (file.tensors[done - 1]?.end ?? file.header.length);
   let handle: FileHandle;
   try {
@@ -68,7 +74,7 @@ export async function writeComponent(file: ComponentFile, done: number, events: 
   const writer = new BlockWriter(handle, file.path, start);
   try {
     if (done === 0) await append(writer, file.header);
-    const copier = new Copier(writer, events);
+    const copier = new Copier(writer, events, gatherBytes);
     for (const [i, { plan, dtype }] of file.tensors.entries()) {
       if (i < done) continue;
       for (const piece of plan.pieces) await copier.copy(piece, dtype, plan.name);
@@ -99,11 +105,13 @@ async function append(writer: BlockWriter, bytes: Buffer): Promise<void> {
 class Copier {
   readonly #writer: BlockWriter;
   readonly #events: WriteEvents;
+  readonly #gatherBytes: number;
   /** Elements as they are in the source; eight bytes is the widest. */
   readonly #chunk = Buffer.from(new ArrayBuffer(CHUNK * 8));
   #gathered = Buffer.alloc(0);
 
-  constructor(writer: BlockWriter, events: WriteEvents) {
+  constructor(writer: BlockWriter, events: WriteEvents, gatherBytes: number) {
+    this.#gatherBytes = gatherBytes;
     this.#writer = writer;
     this.#events = events;
   }
@@ -141,7 +149,7 @@ class Copier {
     const [rows = 1, ...rest] = shape;
     const [step = 0, ...restStrides] = strides;
     const rowSpan = spanOf(rest, restStrides);
-    const most = Math.floor(GATHER_BYTES / unit);
+    const most = Math.floor(this.#gatherBytes / unit);
     if (shape.length > 0 && rowSpan > most) {
       for (let i = 0; i < rows; i++) await this.#gather(tensor, depth + 1, offset + i * step * unit, to, name);
       return;

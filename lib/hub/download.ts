@@ -4,9 +4,9 @@ import { constants } from 'node:fs';
 import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { ioError, PaellaError } from '../errors.js';
+import { withLock } from '../file-lock.js';
 import type { CachedRepository } from './cache.js';
 import { reasonOf, request, TemporaryError, withRetries } from './http.js';
-import { withLock } from './lock.js';
 import type { HubSettings } from './settings.js';
 
 export interface RemoteFile {

@@ -42,12 +42,9 @@ export async function listRepository(
 }
 
 async function getJson(url: string, settings: HubSettings, signal: AbortSignal | undefined): Promise<object> {
-  const response = await request(url, settings, { signal: limited(settings, signal) });
-  const text = await textOf(response).catch((error: unknown) => {
-    signal?.throwIfAborted();
-    if (error instanceof PaellaError) throw error;
-    throw new TemporaryError(`${url}: the connection broke: ${reasonOf(error)}`, error);
-  });
+  const text = await inTime(url, settings, signal, async (both) =>
+    textOf(await request(url, settings, { signal: both })),
+  );
   try {
     const json: unknown = JSON.parse(text);
     if (typeof json === 'object' && json !== null) return json;
@@ -59,8 +56,23 @@ async function getJson(url: string, settings: HubSettings, signal: AbortSignal |
   });
 }
 
-const limited = ({ idleMs }: HubSettings, signal: AbortSignal | undefined): AbortSignal =>
-  signal ? AbortSignal.any([signal, AbortSignal.timeout(idleMs)]) : AbortSignal.timeout(idleMs);
+/** A server that does not answer is one that may answer later. */
+async function inTime<T>(
+  url: string,
+  { idleMs }: HubSettings,
+  signal: AbortSignal | undefined,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const limit = AbortSignal.timeout(idleMs);
+  try {
+    return await work(signal ? AbortSignal.any([signal, limit]) : limit);
+  } catch (error) {
+    signal?.throwIfAborted();
+    if (error instanceof PaellaError) throw error;
+    const reason = limit.aborted ? `no answer within ${idleMs / 1000} s` : `the connection broke: ${reasonOf(error)}`;
+    throw new TemporaryError(`${url}: ${reason}`, error);
+  }
+}
 
 async function textOf(response: Response): Promise<string> {
   const parts: Uint8Array[] = [];
@@ -119,7 +131,7 @@ export async function describeFile(
   if (size !== undefined && etag !== undefined) return { path: name, url, size, etag };
   const { headers } = await withRetries(settings, signal, () =>
     // The hub itself says size and hash; the host that it redirects to does not know them.
-    request(url, settings, { method: 'HEAD', leave: false, signal: limited(settings, signal) }),
+    inTime(url, settings, signal, (both) => request(url, settings, { method: 'HEAD', leave: false, signal: both })),
   );
   const told = (headers.get('x-linked-etag') ?? headers.get('etag') ?? '').replace(/^W\//, '').replaceAll('"', '');
   const length = sizeOf(Number(headers.get('x-linked-size') ?? headers.get('content-length') ?? Number.NaN));

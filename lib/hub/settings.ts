@@ -17,7 +17,7 @@ export interface HubSettings {
   idleMs: number;
 }
 
-/** Those of HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_TOKEN_PATH, HF_HUB_OFFLINE. Throws `ERR_INVALID_OPTION`. */
+/** Those of HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_TOKEN_PATH, HF_HUB_OFFLINE, HF_HUB_DOWNLOAD_TIMEOUT. Throws `ERR_INVALID_OPTION`. */
 export function hubSettings(env: NodeJS.ProcessEnv = process.env): HubSettings {
   const home = env.HF_HOME || path.join(env.XDG_CACHE_HOME || path.join(homedir(), '.cache'), 'huggingface');
   return {
@@ -26,7 +26,7 @@ export function hubSettings(env: NodeJS.ProcessEnv = process.env): HubSettings {
     token: tokenOf(env, home),
     offline: isOn(env.HF_HUB_OFFLINE) || isOn(env.TRANSFORMERS_OFFLINE),
     retryMs: 1000,
-    idleMs: 60_000,
+    idleMs: 1000 * (Number(env.HF_HUB_DOWNLOAD_TIMEOUT) || 30),
   };
 }
 

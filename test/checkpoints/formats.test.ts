@@ -31,6 +31,16 @@ t.test('every kind of view and element type, in both formats', async (t) => {
   }
 });
 
+t.test('views that are too large to be read at once', async (t) => {
+  const file = path.join(formats, 'zip.pt');
+  const wanted = await extract(t, file);
+  // Down to one element at a time.
+  for (const gatherBytes of [1, 8, 24, 100, 333]) {
+    const found = await extract(t, file, gatherBytes);
+    for (const [name, { data }] of wanted) t.ok(found.get(name)?.data.equals(data), `${name}, ${gatherBytes} bytes`);
+  }
+});
+
 t.test('wrappers', async (t) => {
   const wrappersOf = async (file: string) => {
     const checkpoint = await openCheckpoint(path.join(golden, file));

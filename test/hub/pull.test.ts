@@ -216,6 +216,22 @@ t.test('busy servers are asked again', async (t) => {
   await rejectsWith(t, pull('owner/name'), 'ERR_NETWORK', /the server answers 429/);
 });
 
+t.test('a server that does not answer', async (t) => {
+  const { hub } = await place(t, files, { HF_HUB_DOWNLOAD_TIMEOUT: '0.3' });
+  const stuck = new Set<string>();
+  hub.trouble = (request) => {
+    // The first request for each thing gets no answer.
+    const fresh = !stuck.has(request.url ?? '');
+    stuck.add(request.url ?? '');
+    return fresh && !/model_index|README/.test(request.url ?? '');
+  };
+  await pull('owner/name');
+  t.equal(stuck.size, 4, 'README.md has the contents of another file, and is not asked for');
+  hub.trouble = () => true;
+  const stop = AbortSignal.timeout(2500);
+  t.equal((await rejection(pull('owner/name', { signal: stop }))).name, 'TimeoutError');
+});
+
 t.test('refusals in words', async (t) => {
   const { hub } = await place(t, files);
   const answer = (status: number, headers: Record<string, string>, body = '') => {

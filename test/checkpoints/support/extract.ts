@@ -6,7 +6,8 @@ import { layOut, writeComponent } from '../../../lib/convert/write-component.js'
 import { temporaryFolder } from '../../api/support/engine.js';
 import { readSafetensors, type Tensor } from '../../api/support/safetensors.js';
 
-export async function extract(t: Test, file: string): Promise<Map<string, Tensor>> {
+/** @param gatherBytes as for `writeComponent()` */
+export async function extract(t: Test, file: string, gatherBytes?: number): Promise<Map<string, Tensor>> {
   const { file: source, tensors } = await openCheckpoint(file);
   try {
     const planned = [...tensors.values()].map((tensor) => ({
@@ -15,7 +16,8 @@ export async function extract(t: Test, file: string): Promise<Map<string, Tensor
       pieces: [tensor],
     }));
     const target = layOut(path.join(temporaryFolder(t), 'all.safetensors'), planned, 'keep');
-    await writeComponent(target, 0, { progress: () => undefined, finished: () => undefined, signal: undefined });
+    const events = { progress: () => undefined, finished: () => undefined, signal: undefined };
+    await writeComponent(target, 0, events, gatherBytes);
     return readSafetensors(target.path);
   } finally {
     await source.close();

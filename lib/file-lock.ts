@@ -1,9 +1,9 @@
-/** One process at a time fetches a blob: two would write into the same unfinished file. */
+/** One call at a time, of this process and of others: two would write into the same unfinished file. */
 import { mkdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ioError } from '../errors.js';
+import { ioError } from './errors.js';
 
 /** A lock that nobody refreshed for so long is of a process that is gone. */
 const STALE_MS = 60_000;
