@@ -17,8 +17,14 @@ export class Stack {
   }
 
   push(value: PickledValue): void {
-    if (++this.#made > this.#limit) throw new PickleError(`more than ${this.#limit} values`);
+    this.charge(1);
     this.#values.push(value);
+  }
+
+  /** Counts values that are made elsewhere. */
+  charge(count: number): void {
+    this.#made += count;
+    if (this.#made > this.#limit) throw new PickleError(`more than ${this.#limit} values`);
   }
 
   mark(): void {

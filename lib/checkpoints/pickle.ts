@@ -4,18 +4,21 @@
  * name. The safety model is that of PyTorch's `weights_only` unpickler.
  */
 import { Cursor, PickleError } from './pickle-cursor.js';
-import { opcodeName } from './pickle-opcodes.js';
+import { Op, opcodeName } from './pickle-opcodes.js';
 import { type PickledValue, Stack } from './pickle-stack.js';
 
 export { PickleEnd, PickleError } from './pickle-cursor.js';
 export type { PickledValue } from './pickle-stack.js';
 
+/** @param charge to be told of copies of values, before they are made; throws when there are too many */
+export type PickledFunction = (args: readonly PickledValue[], charge: (values: number) => void) => PickledValue;
+
 /** A name in the table. Without `call`, it may be stored and passed on, but not called. */
 export class PickledGlobal {
   readonly name: string;
-  readonly call: ((args: readonly PickledValue[]) => PickledValue) | undefined;
+  readonly call: PickledFunction | undefined;
 
-  constructor(name: string, call?: (args: readonly PickledValue[]) => PickledValue) {
+  constructor(name: string, call?: PickledFunction) {
     this.name = name;
     this.call = call;
   }
@@ -72,7 +75,7 @@ class Machine {
     for (;;) {
       const at = this.#cursor.position;
       const opcode = this.#cursor.byte();
-      if (opcode === 0x2e) return this.#stack.last(); // STOP
+      if (opcode === Op.STOP) return this.#stack.last();
       if (!(this.#data(opcode) || this.#containers(opcode) || this.#names(opcode))) {
         throw new PickleError(`opcode ${opcodeName(opcode)} at byte ${at} of the pickle is not allowed`);
       }
@@ -87,48 +90,48 @@ class Machine {
       return true;
     };
     switch (opcode) {
-      case 0x80: {
+      case Op.PROTO: {
         const protocol = cursor.byte();
         if (protocol > HIGHEST_PROTOCOL) {
           throw new PickleError(`expected a protocol up to ${HIGHEST_PROTOCOL}, found ${protocol}`);
         }
         return true;
       }
-      case 0x95: // FRAME: only a hint for buffering
+      case Op.FRAME: // only a hint for buffering
         cursor.uint64();
         return true;
-      case 0x4e:
+      case Op.NONE:
         return push(null);
-      case 0x88:
+      case Op.NEWTRUE:
         return push(true);
-      case 0x89:
+      case Op.NEWFALSE:
         return push(false);
-      case 0x4b:
+      case Op.BININT1:
         return push(cursor.byte());
-      case 0x4d:
+      case Op.BININT2:
         return push(cursor.uint16());
-      case 0x4a:
+      case Op.BININT:
         return push(cursor.int32());
-      case 0x8a:
+      case Op.LONG1:
         return push(this.#long(cursor.byte()));
-      case 0x8b:
+      case Op.LONG4:
         return push(this.#long(cursor.int32()));
-      case 0x47:
+      case Op.BINFLOAT:
         return push(cursor.float64());
-      case 0x8c:
+      case Op.SHORT_BINUNICODE:
         return push(cursor.text(cursor.byte()));
-      case 0x58:
+      case Op.BINUNICODE:
         return push(cursor.text(cursor.uint32()));
-      case 0x8d:
+      case Op.BINUNICODE8:
         return push(cursor.text(cursor.uint64()));
       // Bytes, and strings of Python 2, which may be anything: Latin-1 keeps every byte.
-      case 0x43:
-      case 0x55:
+      case Op.SHORT_BINBYTES:
+      case Op.SHORT_BINSTRING:
         return push(cursor.latin1(cursor.byte()));
-      case 0x42:
-      case 0x54:
+      case Op.BINBYTES:
+      case Op.BINSTRING:
         return push(cursor.latin1(cursor.uint32()));
-      case 0x8e:
+      case Op.BINBYTES8:
         return push(cursor.latin1(cursor.uint64()));
       default:
         return false;
@@ -146,59 +149,59 @@ class Machine {
   #containers(opcode: number): boolean {
     const stack = this.#stack;
     switch (opcode) {
-      case 0x28:
+      case Op.MARK:
         stack.mark();
         return true;
-      case 0x30: // POP
+      case Op.POP:
         stack.drop();
         return true;
-      case 0x31: // POP_MARK
+      case Op.POP_MARK:
         stack.sinceMark();
         return true;
-      case 0x32: // DUP
+      case Op.DUP:
         stack.push(stack.last());
         return true;
-      case 0x29: // EMPTY_TUPLE
-      case 0x5d: // EMPTY_LIST
+      case Op.EMPTY_TUPLE:
+      case Op.EMPTY_LIST:
         stack.push(this.#container([]));
         return true;
-      case 0x7d:
+      case Op.EMPTY_DICT:
         stack.push(this.#container(new Map()));
         return true;
-      case 0x8f:
+      case Op.EMPTY_SET:
         stack.push(this.#container(new Set()));
         return true;
-      case 0x85:
-      case 0x86:
-      case 0x87:
-        stack.push(this.#container(stack.take(opcode - 0x84)));
+      case Op.TUPLE1:
+      case Op.TUPLE2:
+      case Op.TUPLE3:
+        stack.push(this.#container(stack.take(opcode - Op.TUPLE1 + 1)));
         return true;
-      case 0x74: // TUPLE
-      case 0x6c: // LIST
+      case Op.TUPLE:
+      case Op.LIST:
         stack.push(this.#container(stack.sinceMark()));
         return true;
-      case 0x91: // FROZENSET
+      case Op.FROZENSET:
         stack.push(this.#container(new Set(stack.sinceMark())));
         return true;
-      case 0x64: {
-        const items = stack.sinceMark(); // DICT
+      case Op.DICT: {
+        const items = stack.sinceMark();
         this.#stack.push(this.#container(new Map()));
         this.#setItems(items);
         return true;
       }
-      case 0x61:
+      case Op.APPEND:
         this.#append([stack.pop()]);
         return true;
-      case 0x65:
+      case Op.APPENDS:
         this.#append(stack.sinceMark());
         return true;
-      case 0x73:
+      case Op.SETITEM:
         this.#setItems(stack.take(2));
         return true;
-      case 0x75:
+      case Op.SETITEMS:
         this.#setItems(stack.sinceMark());
         return true;
-      case 0x90: // ADDITEMS
+      case Op.ADDITEMS:
         this.#addItems(stack.sinceMark());
         return true;
       default:
@@ -235,42 +238,43 @@ class Machine {
     const cursor = this.#cursor;
     const stack = this.#stack;
     switch (opcode) {
-      case 0x71:
+      case Op.BINPUT:
         return this.#remember(cursor.byte());
-      case 0x72:
+      case Op.LONG_BINPUT:
         return this.#remember(cursor.uint32());
-      case 0x94: // MEMOIZE
+      case Op.MEMOIZE:
         return this.#remember(this.#memo.size);
-      case 0x68:
+      case Op.BINGET:
         return this.#recall(cursor.byte());
-      case 0x6a:
+      case Op.LONG_BINGET:
         return this.#recall(cursor.uint32());
-      case 0x63: // GLOBAL
+      case Op.GLOBAL:
         stack.push(this.#global(cursor.line(), cursor.line()));
         return true;
-      case 0x93: {
-        const [module, name] = stack.take(2); // STACK_GLOBAL
+      case Op.STACK_GLOBAL: {
+        const [module, name] = stack.take(2);
         if (typeof module !== 'string' || typeof name !== 'string') {
           throw new PickleError('STACK_GLOBAL with a name that is no string');
         }
         stack.push(this.#global(module, name));
         return true;
       }
-      case 0x52: // REDUCE
-      case 0x81: {
-        const [callee, args] = stack.take(2); // NEWOBJ
-        stack.push(call(callee, args));
+      case Op.REDUCE:
+      case Op.NEWOBJ: {
+        const [callee, args] = stack.take(2);
+        const made = call(callee, args, (values) => stack.charge(values));
+        stack.push(typeof made === 'object' && made !== null ? this.#container(made) : made);
         return true;
       }
-      case 0x62: {
-        stack.pop(); // BUILD: attributes such as `_metadata`, which hold no weights
+      case Op.BUILD: {
+        stack.pop(); // attributes such as `_metadata`, which hold no weights
         const target = stack.last();
         if (!(target instanceof Map || target instanceof PickledObject)) {
           throw new PickleError(`BUILD on ${describe(target)} is not allowed`);
         }
         return true;
       }
-      case 0x51: {
+      case Op.BINPERSID: {
         if (!this.#options.persistent) throw new PickleError('a persistent id where none is expected');
         stack.push(this.#options.persistent(stack.pop()));
         return true;
@@ -301,11 +305,15 @@ class Machine {
   }
 }
 
-function call(callee: PickledValue | undefined, args: PickledValue | undefined): PickledValue {
+function call(
+  callee: PickledValue | undefined,
+  args: PickledValue | undefined,
+  charge: (values: number) => void,
+): PickledValue {
   if (!(callee instanceof PickledGlobal)) throw new PickleError(`a call of ${describe(callee)} is not allowed`);
   if (!callee.call) throw new PickleError(`a call of ${callee.name} is not allowed`, callee.name);
   if (!Array.isArray(args)) throw new PickleError(`${callee.name} is called with something that is no tuple`);
-  return callee.call(args);
+  return callee.call(args, charge);
 }
 
 function clip(text: string): string {

@@ -2,7 +2,7 @@
  * The names that checkpoints of PyTorch may use, and what stands for them here. Nothing of Python is run: tensors become
  * descriptions of where their values lie, and what holds no weights becomes a `PickledObject` that nobody looks into.
  */
-import { PickledGlobal, PickledObject, type PickledValue, PickleError } from './pickle.js';
+import { type PickledFunction, PickledGlobal, PickledObject, type PickledValue, PickleError } from './pickle.js';
 import { type ElementType, elementBytes, elementCount, MAX_RANK, spanOf } from './tensors.js';
 
 /** A storage as a persistent id describes it: elements that tensors are views of. */
@@ -95,14 +95,14 @@ const dictionaries = ['collections.OrderedDict', 'collections.defaultdict', 'col
 
 const table = new Map<string, PickledGlobal>();
 
-function define(name: string, call?: (args: readonly PickledValue[]) => PickledValue): void {
+function define(name: string, call?: PickledFunction): void {
   table.set(name, new PickledGlobal(name, call));
 }
 
 for (const name of Object.keys(storageTypes)) define(name);
 for (const name of Object.keys(dtypes)) define(name);
 for (const name of inert) define(name, () => new PickledObject(name));
-for (const name of dictionaries) define(name, (args) => dictionary(name, args));
+for (const name of dictionaries) define(name, (args, charge) => dictionary(name, args, charge));
 define('torch._utils._rebuild_tensor_v2', rebuildTensor);
 define('torch._utils._rebuild_tensor', rebuildTensor);
 define('torch._utils._rebuild_tensor_v3', rebuildTypedTensor);
@@ -132,12 +132,13 @@ export function torchStorage(id: PickledValue): TorchStorage {
   return new TorchStorage(key, dtype, size(view[2], `storage ${key}`), size(view[1], `storage ${key}`));
 }
 
-function dictionary(name: string, args: readonly PickledValue[]): PickledValue {
+/** Empty, to be filled; Python 2 gave OrderedDict a list of pairs. What the others are given holds no weights. */
+function dictionary(name: string, [pairs]: readonly PickledValue[], charge: (values: number) => void): PickledValue {
   const map = new Map<PickledValue, PickledValue>();
-  const pairs = name === 'collections.OrderedDict' ? args[0] : undefined;
-  if (pairs === undefined) return map;
-  if (pairs instanceof Map) return new Map(pairs);
+  if (pairs === undefined || name !== 'collections.OrderedDict') return map;
   if (!Array.isArray(pairs)) throw new PickleError(`${name} of something that is no list`);
+  // One list may be given to any number of them.
+  charge(pairs.length);
   for (const pair of pairs) {
     if (!Array.isArray(pair) || pair.length !== 2)
       throw new PickleError(`${name} of something that is no list of pairs`);

@@ -99,6 +99,18 @@ t.test('bombs', async (t) => {
   ];
   for (const [what, bytes, message] of cases) t.throws(() => read(bytes), { message }, what);
   t.throws(() => read(Buffer.from('X')), new PickleEnd());
+  // One list of pairs, copied again and again.
+  const copies = new PickleWriter().raw('](');
+  for (let i = 0; i < 1000; i++) copies.int(i).raw('N', 0x86);
+  copies.raw('eq', 0).global('collections.OrderedDict').raw('q', 1);
+  for (let i = 0; i < 20_000; i++) copies.raw('h', 1, 'h', 0, 0x85, 'R0');
+  t.throws(() => read(copies.stop()), { message: /more than 1000000 values/ }, 'a dictionary copied again and again');
+  const python2 = new PickleWriter().global('collections.OrderedDict').raw('](](').text('a').int(1).raw('e]');
+  const pairs = read(python2.raw('(').text('b').int(2).raw('ee', 0x85, 'R').stop());
+  t.same(pairs instanceof Map && [...pairs], [
+    ['a', 1],
+    ['b', 2],
+  ]);
   // Doubled forty times by reference: small here, endless for whoever would walk through it.
   const doubling = new PickleWriter().raw(']q', 0);
   for (let i = 0; i < 40; i++) doubling.raw('(h', i, 'h', i, 'lq', i + 1);
