@@ -7,8 +7,8 @@ export async function checkSpace(folder: string, bytes: number): Promise<void> {
   if (!status) return;
   const free = status.bavail * status.bsize;
   if (free >= bytes) return;
-  const gigabytes = (count: number) => `${(count / 1e9).toFixed(2)} GB`;
-  throw new PaellaError('ERR_IO', `${folder}: ${gigabytes(bytes)} are needed, and ${gigabytes(free)} are free`, {
+  const text = (count: number) => (count >= 1e9 ? `${(count / 1e9).toFixed(2)} GB` : `${(count / 1e6).toFixed(2)} MB`);
+  throw new PaellaError('ERR_IO', `${folder}: ${text(bytes)} are needed, and ${text(free)} are free`, {
     remedy: 'free some space',
   });
 }

@@ -26,73 +26,105 @@ interface Row {
   what: string;
   /** Bytes of the checkpoint. */
   bytes: number;
+  /** Until it ends, for each run. */
   seconds: number[];
+  /** Until what it wrote is on the disk. */
+  onDiskSeconds: number[];
+  /** User and system time of all threads. */
+  cpuSeconds?: number[];
   /** Of the process, MiB; of all runs the highest. */
   peakMiB?: number;
-  /** Bytes of the checkpoint per second, of the median run, beside those of `cp`. */
+  /** Speed beside that of `cp`, by the medians of both kinds of seconds. */
   shareOfCopy?: number;
+  shareOfCopyOnDisk?: number;
 }
 
 const median = (list: readonly number[]): number => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)] ?? 0;
+const now = () => Number(process.hrtime.bigint()) / 1e9;
 
 /** Nothing of what ran before is still on its way to the disk. */
 const settle = () => execFileSync('sync');
 
-function timed(work: () => void): number {
-  settle();
-  const start = process.hrtime.bigint();
-  work();
-  return Number(process.hrtime.bigint() - start) / 1e9;
+interface Timing {
+  seconds: number;
+  onDiskSeconds: number;
 }
 
-/** In a process of its own, which tells its highest memory. */
-function converted(source: string, precision: string): { seconds: number; peakMiB: number } {
+/** @param written the file that `work` writes */
+function timed(written: string, work: () => void): Timing {
+  settle();
+  const start = now();
+  work();
+  const seconds = now() - start;
+  execFileSync('sync', [written]);
+  return { seconds, onDiskSeconds: now() - start };
+}
+
+interface Conversion extends Timing {
+  cpuSeconds: number;
+  peakMiB: number;
+}
+
+/** In a process of its own, which tells its highest memory. Its start counts, as that of `cp` does. */
+function converted(source: string, component: string, precision: string): Conversion {
   const output = path.join(folder, 'model');
   const code = `import { convert } from ${JSON.stringify(path.join(root, 'dist/esm/index.js'))};
-    const start = performance.now();
     await convert(process.argv[1], { output: process.argv[2], precision: process.argv[3], incomplete: true });
-    console.log(JSON.stringify({ seconds: (performance.now() - start) / 1000, peakMiB: process.resourceUsage().maxRSS / 1024 }));`;
-  settle();
-  const told = execFileSync(process.execPath, ['--input-type=module', '--eval', code, source, output, precision], {
-    encoding: 'utf8',
+    const { maxRSS, userCPUTime, systemCPUTime } = process.resourceUsage();
+    console.log(JSON.stringify({ cpuSeconds: (userCPUTime + systemCPUTime) / 1e6, peakMiB: maxRSS / 1024 }));`;
+  let told = '';
+  const timing = timed(path.join(output, component, 'model.safetensors'), () => {
+    const args = ['--input-type=module', '--eval', code, source, output, precision];
+    told = execFileSync(process.execPath, args, { encoding: 'utf8' });
   });
   rmSync(output, { recursive: true });
-  return JSON.parse(told) as { seconds: number; peakMiB: number };
+  return { ...timing, ...(JSON.parse(told) as { cpuSeconds: number; peakMiB: number }) };
 }
 
-function copied(source: string): number {
+function copied(source: string): Timing {
   const target = path.join(folder, 'copy');
-  const seconds = timed(() => execFileSync('cp', [source, target]));
+  const timing = timed(target, () => execFileSync('cp', [source, target]));
   rmSync(target);
-  return seconds;
+  return timing;
 }
 
 /** In turns, so that a disk that is busy for a while slows all of them. */
-function compare(source: string, precisions: readonly string[], withCopy: boolean): void {
+function compare(source: string, component: string, precisions: readonly string[], withCopy: boolean): void {
   const bytes = statSync(source).size;
-  const copy: Row = { what: 'cp', bytes, seconds: [] };
-  const conversions = precisions.map(
-    (precision): Row => ({ what: `convert, ${precision}`, bytes, seconds: [], peakMiB: 0 }),
-  );
+  const copies: Timing[] = [];
+  const conversions = precisions.map((): Conversion[] => []);
   for (let run = 0; run < runs; run++) {
-    if (withCopy) copy.seconds.push(copied(source));
-    for (const [i, row] of conversions.entries()) {
-      const { seconds, peakMiB } = converted(source, precisions[i] ?? '');
-      row.seconds.push(seconds);
-      row.peakMiB = Math.max(row.peakMiB ?? 0, peakMiB);
-    }
+    if (withCopy) copies.push(copied(source));
+    for (const [i, list] of conversions.entries()) list.push(converted(source, component, precisions[i] ?? ''));
   }
-  if (withCopy) add(copy);
-  for (const row of conversions) {
-    add(withCopy ? { ...row, shareOfCopy: median(copy.seconds) / median(row.seconds) } : row);
+  const row = (what: string, list: readonly Timing[]): Row => ({
+    what,
+    bytes,
+    seconds: list.map(({ seconds }) => seconds),
+    onDiskSeconds: list.map(({ onDiskSeconds }) => onDiskSeconds),
+  });
+  const copy = withCopy ? add(row('cp', copies)) : undefined;
+  for (const [i, list] of conversions.entries()) {
+    const plain = row(`convert, ${precisions[i]}`, list);
+    add({
+      ...plain,
+      cpuSeconds: list.map(({ cpuSeconds }) => cpuSeconds),
+      peakMiB: Math.max(...list.map(({ peakMiB }) => peakMiB)),
+      ...(copy && {
+        shareOfCopy: median(copy.seconds) / median(plain.seconds),
+        shareOfCopyOnDisk: median(copy.onDiskSeconds) / median(plain.onDiskSeconds),
+      }),
+    });
   }
 }
 
 function hashed(source: string): Row {
   const code = `import { createHash } from 'node:crypto'; import { createReadStream } from 'node:fs'; import { pipeline } from 'node:stream/promises';
     await pipeline(createReadStream(process.argv[1], { highWaterMark: 4 << 20 }), createHash('sha256'));`;
-  const one = () => timed(() => execFileSync(process.execPath, ['--input-type=module', '--eval', code, source]));
-  return { what: 'sha256 alone', bytes: statSync(source).size, seconds: [one()] };
+  const { seconds } = timed(source, () =>
+    execFileSync(process.execPath, ['--input-type=module', '--eval', code, source]),
+  );
+  return { what: 'sha256 alone', bytes: statSync(source).size, seconds: [seconds], onDiskSeconds: [] };
 }
 
 function tensorsOf(component: 'unet' | 'text_encoder'): LargeTensor[] {
@@ -113,10 +145,14 @@ function decoder(encoderBytes: number): LargeTensor[] {
 const rows: Row[] = [];
 const add = (row: Row): Row => {
   rows.push(row);
-  const share = row.shareOfCopy === undefined ? '' : `, ${Math.round(row.shareOfCopy * 100)} % of cp`;
-  const memory = row.peakMiB === undefined ? '' : `, at most ${Math.round(row.peakMiB)} MiB`;
-  const rate = row.bytes / median(row.seconds) / 1e9;
-  console.log(`${row.what}: ${median(row.seconds).toFixed(2)} s (${rate.toFixed(2)} GB/s${share})${memory}`);
+  const percent = (share: number | undefined) => (share === undefined ? '' : `, ${Math.round(share * 100)} % of cp`);
+  const part = (list: readonly number[]) =>
+    `${median(list).toFixed(2)} s, ${(row.bytes / median(list) / 1e9).toFixed(2)} GB/s`;
+  const onDisk =
+    row.onDiskSeconds.length > 0 ? `; on disk ${part(row.onDiskSeconds)}${percent(row.shareOfCopyOnDisk)}` : '';
+  const cpu = row.cpuSeconds ? `; CPU ${median(row.cpuSeconds).toFixed(2)} s` : '';
+  const memory = row.peakMiB === undefined ? '' : `; at most ${Math.round(row.peakMiB)} MiB`;
+  console.log(`${row.what}: ${part(row.seconds)}${percent(row.shareOfCopy)}${onDisk}${cpu}${memory}`);
   return row;
 };
 
@@ -124,7 +160,7 @@ try {
   const unet = path.join(folder, 'paella_v3.pt');
   await writeLargeCheckpoint(unet, tensorsOf('unet'), true);
   console.log(`U-Net, ${(statSync(unet).size / 1e9).toFixed(2)} GB, dense, in the file cache`);
-  compare(unet, ['keep', 'bf16', 'fp16'], true);
+  compare(unet, 'unet', ['keep', 'bf16', 'fp16'], true);
   add(hashed(unet));
   rmSync(unet);
   const encoder = tensorsOf('text_encoder');
@@ -134,7 +170,7 @@ try {
   console.log(
     `ByT5-XL, ${(statSync(byt5).size / 1e9).toFixed(2)} GB, sparse (${(statSync(byt5).blocks * 512) / 1e6} MB on disk)`,
   );
-  compare(byt5, ['bf16'], false);
+  compare(byt5, 'text_encoder', ['bf16'], false);
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }

@@ -9,7 +9,8 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import promises, { type FileHandle, open } from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
 import path from 'node:path';
 import t, { type Test } from 'tap';
 import { convert } from '../../lib/index.js';
@@ -228,6 +229,18 @@ async function diskFullAfter(t: Test, bytes: number): Promise<() => void> {
     prototype.write = original;
   };
 }
+
+t.test('a disk that is too small is noticed before anything is written', async (t) => {
+  const original = promises.statfs;
+  t.teardown(() => {
+    promises.statfs = original;
+    syncBuiltinESMExports();
+  });
+  promises.statfs = (async () => ({ bavail: 3, bsize: 4096 })) as never;
+  syncBuiltinESMExports();
+  const error = await refused(t, official, 'ERR_IO', /0\.34 MB are needed, and 0\.01 MB are free/, 'a small disk');
+  t.match(error.remedy, /free some space/);
+});
 
 t.test('a full disk, and going on after it', async (t) => {
   const folder = temporaryFolder(t);
