@@ -5,7 +5,7 @@
 import { type PickledValue, PickleEnd, PickleError, readPickle } from './pickle.js';
 import { badCheckpoint, type SourceFile } from './source-file.js';
 import { type ElementType, elementBytes, type SourceTensor } from './tensors.js';
-import { TorchStorage, type TorchTensor, torchGlobal, torchStorage } from './torch-globals.js';
+import { type TorchTensor, torchGlobal, torchStorage } from './torch-globals.js';
 import { readStoredEntries, type StoredEntry } from './zip.js';
 
 /** The pickle of a checkpoint names tensors, it does not hold them: some hundred KB for the official ones. */
@@ -161,5 +161,3 @@ function legacyPickles(bytes: Buffer) {
   }
   return { values, end, storages };
 }
-
-export { TorchStorage };

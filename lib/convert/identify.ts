@@ -6,7 +6,6 @@ import {
   type Component,
   type ComponentName,
   type Config,
-  cannotInfer,
   type ExpectedTensor,
   type Layout,
   MAX_BLOCKS,
@@ -221,5 +220,3 @@ function shapesOf(component: ComponentName, checkpoint: Checkpoint): Shapes {
     },
   };
 }
-
-export { cannotInfer };

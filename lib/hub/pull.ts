@@ -112,11 +112,20 @@ export async function pullListed(
   const total = files.reduce((sum, { size }) => sum + size, 0);
   await makeFolder(cached.folder);
   await checkSpace(cached.folder, total - (await sum(files.map((file) => bytesHere(file, cached)))));
+  const own = new AbortController();
+  const both = stop ? AbortSignal.any([stop, own.signal]) : own.signal;
   let done = 0;
   let fetched = 0;
   for (const file of files) {
-    const show = (bytes: number) => onProgress?.({ file: file.path, loaded: done + bytes, total });
-    fetched += await fetchBlob(file, cached, settings, stop, show);
+    const show = (bytes: number) => {
+      try {
+        onProgress?.({ file: file.path, loaded: done + bytes, total });
+      } catch (error) {
+        own.abort(error); // or it would be taken for a broken connection, and tried again
+        throw error;
+      }
+    };
+    fetched += await fetchBlob(file, cached, settings, both, show);
     await cached.link(commit, file.path, file.etag);
     done += file.size;
   }

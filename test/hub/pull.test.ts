@@ -291,6 +291,16 @@ t.test('names that lead out of the cache', async (t) => {
   }
 });
 
+t.test('what onProgress throws ends the call', async (t) => {
+  const { hub } = await place(t, files);
+  const thrown = new TypeError('mine');
+  const onProgress = ({ loaded }: { loaded: number }) => {
+    if (loaded > 100_000) throw thrown;
+  };
+  t.equal(await rejection(pull('owner/name', { onProgress })), thrown);
+  t.equal(hub.seen.filter(({ host }) => host === 'store').length, 1, 'and is no reason to try again');
+});
+
 t.test('which files', async (t) => {
   const names = [
     'config.json', 'model.safetensors', 'pytorch_model.bin', 'tf_model.h5', 'flax_model.msgpack', 'optimizer.bin',

@@ -24,6 +24,10 @@ export async function run(args: Arguments, { signal, json }: Context): Promise<u
     progress.clear();
     if (json) printJson(report);
     else show(report);
+  } catch (error) {
+    progress.clear();
+    if (signal.aborted) process.stderr.write('paella: the same command goes on where this one stopped\n');
+    throw error;
   } finally {
     progress.clear();
   }

@@ -20,6 +20,10 @@ export async function run(args: Arguments, { signal, json }: Context): Promise<u
     print();
     print(`${bytes(report.fetched)} fetched, commit ${report.commit}`);
     print(report.folder);
+  } catch (error) {
+    progress.clear();
+    if (signal.aborted) process.stderr.write('paella: the same command goes on where this one stopped\n');
+    throw error;
   } finally {
     progress.clear();
   }
