@@ -16,7 +16,7 @@ import { type ConvertPrecision, convertElements, targetType } from './element-ty
 import type { PlannedTensor } from './identify.js';
 
 /** Elements of a piece that is read at once. */
-const CHUNK = 1 << 19;
+const CHUNK = 1 << 18;
 /** Of a tensor whose elements do not follow one another; the widest of the official models has 69 MB. */
 const GATHER_BYTES = 80 << 20;
 
