@@ -12,6 +12,7 @@
  * - `ERR_DISPOSED` the engine was disposed of
  * - `ERR_NUMERIC` weights, or values that a network gave, are not finite
  * - `ERR_IO` a file could not be read or written
+ * - `ERR_NETWORK` a hub could not be reached, did not answer as it should, or refused access
  * - `ERR_ADDON` the native addon could not be loaded, or failed in a way it should not
  */
 export type PaellaErrorCode =
@@ -25,6 +26,7 @@ export type PaellaErrorCode =
   | 'ERR_DISPOSED'
   | 'ERR_NUMERIC'
   | 'ERR_IO'
+  | 'ERR_NETWORK'
   | 'ERR_ADDON';
 
 const codes: ReadonlySet<string> = new Set<PaellaErrorCode>([
@@ -38,6 +40,7 @@ const codes: ReadonlySet<string> = new Set<PaellaErrorCode>([
   'ERR_DISPOSED',
   'ERR_NUMERIC',
   'ERR_IO',
+  'ERR_NETWORK',
   'ERR_ADDON',
 ]);
 

@@ -1,4 +1,13 @@
 /** The public interface of paella-native. */
+export type { ComponentName } from './convert/components/component.js';
+export {
+  type ConvertedComponent,
+  type ConvertOptions,
+  type ConvertProgress,
+  type ConvertReport,
+  convert,
+} from './convert/convert.js';
+export type { ConvertPrecision } from './convert/element-types.js';
 export { backends } from './engine/backends.js';
 export { generate } from './engine/default-engine.js';
 export { type ExportSource, exportOnnx, type OnnxExport } from './engine/export.js';
@@ -17,6 +26,7 @@ export type {
   TokenGrid,
 } from './engine/types.js';
 export { PaellaError, type PaellaErrorCode } from './errors.js';
+export { type PullOptions, type PullProgress, type PullReport, pull } from './hub/pull.js';
 export { type EncodeOptions, GeneratedImage, type ImageFormat } from './images/generated-image.js';
 export { type ImageInput, type RawImage, readMetadata } from './images/input.js';
 export type { ImageMetadata } from './images/metadata.js';

@@ -125,6 +125,29 @@ t.test('lib knows nothing of tests and scripts, and one file knows the addon', a
   }
 });
 
+/** Folder of lib/ → the other folders that it may import from; files at the top are for all. */
+const libLadder: Record<string, string[]> = {
+  checkpoints: [],
+  hub: ['options'],
+  convert: ['checkpoints', 'hub', 'options'],
+};
+
+t.test('readers, hub and conversion stand below the engine', async (t) => {
+  for (const [folder, allowed] of Object.entries(libLadder)) {
+    for (const file of filesIn(`lib/${folder}`, /\.ts$/)) {
+      const used = [...read(file).matchAll(/from '(\.[^']+)'/g)]
+        .map(([, name]) => path.relative(path.join(root, 'lib'), path.resolve(root, path.dirname(file), name ?? '')))
+        .filter((name) => name.includes(path.sep))
+        .map((name) => name.split(path.sep)[0] ?? '');
+      t.same(
+        used.filter((name) => name !== folder && !allowed.includes(name)),
+        [],
+        `${file} imports only from ${[folder, ...allowed].join(', ')}`,
+      );
+    }
+  }
+});
+
 t.test('files have one subject', async (t) => {
   const files = [
     ...filesIn('lib', /\.c?ts$/),

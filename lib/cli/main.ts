@@ -4,12 +4,14 @@ import yargs, { type Argv } from 'yargs';
 import { packageVersion } from '../package-root.cjs';
 import {
   benchOptions,
+  convertOptions,
   decodeOptions,
   doctorOptions,
   encodeOptions,
   exportOptions,
   generateOptions,
   inspectOptions,
+  pullOptions,
 } from './options.js';
 import { type Arguments, type Command, runCommand, wrongUsage } from './run.js';
 
@@ -54,6 +56,18 @@ function describe(parser: Argv): Argv {
       'write the networks of a model as ONNX files',
       exportOptions,
       command('export', async () => (await import('./commands/export.js')).run),
+    )
+    .command(
+      'convert <checkpoints..>',
+      'turn checkpoints of PyTorch or safetensors into a model folder',
+      convertOptions,
+      command('convert', async () => (await import('./commands/convert.js')).run),
+    )
+    .command(
+      'pull <repository> [files..]',
+      'fetch a repository of the Hugging Face hub into the cache',
+      pullOptions,
+      command('pull', async () => (await import('./commands/pull.js')).run),
     )
     .command(
       'bench',

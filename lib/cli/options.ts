@@ -121,3 +121,36 @@ export function benchOptions(parser: Argv): Argv {
     })
     .options({ json: flag('the same as --format json') });
 }
+
+export function convertOptions(parser: Argv): Argv {
+  return parser
+    .positional('checkpoints', {
+      type: 'string',
+      array: true,
+      describe: 'files, folders, or repositories that were pulled',
+    })
+    .options({
+      output: text('model folder to write', { alias: 'o' }),
+      precision: text('keep, fp32, bf16 or fp16; or one per network: unet=bf16,text_encoder=bf16', {
+        defaultDescription: 'keep',
+      }),
+      name: text("the model's name", { defaultDescription: "the folder's" }),
+      force: flag('replace a model folder that is there'),
+      incomplete: flag('write the networks that there are, even if a model needs more'),
+    })
+    .options(json)
+    .example('paella convert dome272/Paella google/byt5-xl -o paella-v3 --precision bf16', '')
+    .example('paella convert downloads/ -o paella-v3', '');
+}
+
+export function pullOptions(parser: Argv): Argv {
+  return parser
+    .positional('repository', { type: 'string', describe: 'owner/name, or owner/name@revision' })
+    .positional('files', {
+      type: 'string',
+      array: true,
+      describe: 'names or patterns; default: weights and what describes them',
+    })
+    .options({ revision: text('branch, tag or commit', { defaultDescription: 'main' }) })
+    .options(json);
+}

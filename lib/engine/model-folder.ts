@@ -2,6 +2,8 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { PaellaError } from '../errors.js';
+import { hubModelFolder } from '../hub/model.js';
+import { parseRepository } from '../hub/repository.js';
 import { loadNative } from '../native/loader.js';
 import { nearest } from '../options/nearest.js';
 import { packageRoot } from '../package-root.cjs';
@@ -16,8 +18,17 @@ export function bundledModels(): string[] {
   return readdirSync(folder).filter((name) => existsSync(path.join(folder, name, INDEX)));
 }
 
-/** An absolute path or 'random:…'. Throws `ERR_MODEL_NOT_FOUND`, `ERR_MODEL_FORMAT`. */
-export function resolveModel(model: string): string {
+export interface ResolveOptions {
+  signal?: AbortSignal | undefined;
+  /** While a model is fetched from a hub: bytes. */
+  onProgress?: ((progress: { phase: string; loaded: number; total: number }) => void) | undefined;
+}
+
+/**
+ * An absolute path or 'random:…'. A model of a hub is fetched if it is not in the cache.
+ * Throws `ERR_MODEL_NOT_FOUND`, `ERR_MODEL_FORMAT`, `ERR_NETWORK`, `ERR_IO`.
+ */
+export async function resolveModel(model: string, { signal, onProgress }: ResolveOptions = {}): Promise<string> {
   if (model.startsWith(RANDOM)) return checkRandom(model);
   // A bare name is a bundled model, wherever the process runs; a folder of that name is './name'.
   if (!/[\\/]/.test(model)) {
@@ -26,7 +37,12 @@ export function resolveModel(model: string): string {
   }
   const folder = path.resolve(model);
   if (existsSync(folder)) return checkFolder(folder);
-  throw notFound(model, folder);
+  const repository = parseRepository(model);
+  if (!repository) throw notFound(model, folder);
+  return hubModelFolder(repository, {
+    signal,
+    onProgress: onProgress && (({ loaded, total }) => onProgress({ phase: 'download', loaded, total })),
+  });
 }
 
 function checkRandom(model: string): string {
@@ -58,11 +74,6 @@ function checkFolder(folder: string): string {
 }
 
 function notFound(model: string, folder: string): PaellaError {
-  if (/^[\w.-]+\/[\w.-]+$/.test(model) && !model.startsWith('.')) {
-    return new PaellaError('ERR_MODEL_NOT_FOUND', `model: ${model} is neither a folder here nor a downloaded model`, {
-      remedy: 'this version cannot fetch models from a hub yet: download and convert it by hand, then name its folder',
-    });
-  }
   const bundled = bundledModels();
   const suggestion = nearest(model, bundled);
   return new PaellaError(

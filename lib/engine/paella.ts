@@ -79,12 +79,13 @@ export class Paella implements AsyncDisposable {
 
   /**
    * Loads a model. Rejects with `ERR_INVALID_OPTION`, `ERR_MODEL_NOT_FOUND`, `ERR_MODEL_FORMAT`,
-   * `ERR_BACKEND_UNAVAILABLE`, `ERR_OUT_OF_MEMORY`, `ERR_ADDON`, or `signal.reason`.
+   * `ERR_BACKEND_UNAVAILABLE`, `ERR_OUT_OF_MEMORY`, `ERR_ADDON`, `ERR_NETWORK` and `ERR_IO` (a model of a hub), or
+   * `signal.reason`.
    */
   static async load(options: LoadOptions = {}): Promise<Paella> {
     const resolved = resolveLoadOptions(options);
     resolved.signal?.throwIfAborted();
-    const model = resolveModel(resolved.model);
+    const model = await resolveModel(resolved.model, resolved);
     const { backend, devices, warnings } = await chooseBackend(resolved);
     const { signal, onProgress, logger, ...plain } = resolved satisfies ResolvedLoadOptions;
     let job: NativeJob<NativeEngine> | undefined;

@@ -15,7 +15,7 @@ export interface Logger {
 }
 
 export interface LoadProgress {
-  /** The component's folder: 'text_encoder', 'unet', 'vqgan'. */
+  /** The component's folder: 'text_encoder', 'unet', 'vqgan'; 'download' while files come from a hub. */
   phase: string;
   /** Bytes. */
   loaded: number;
@@ -25,7 +25,8 @@ export interface LoadProgress {
 
 export interface LoadOptions {
   /**
-   * The name of the bundled model ('tiny', the default), a model folder (a path with a slash), or
+   * The name of the bundled model ('tiny', the default), a model folder (a path with a slash), the name of a model on the
+   * Hugging Face hub ('owner/name' or 'owner/name@revision'; fetched into the shared cache unless it is there), or
    * 'random:<configuration>': a network of that configuration with seeded random weights, for measurements.
    */
   model?: string | undefined;

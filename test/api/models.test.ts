@@ -55,13 +55,6 @@ t.test('not there', async (t) => {
     /^model: no bundled model is called "tyny", and there is no folder /,
   );
   await rejectsWith(t, load('./no-such-folder'), 'ERR_MODEL_NOT_FOUND', /no-such-folder/);
-  const hub = await rejectsWith(
-    t,
-    load('owner/name'),
-    'ERR_MODEL_NOT_FOUND',
-    'model: owner/name is neither a folder here nor a downloaded model',
-  );
-  t.match(hub.remedy, /cannot fetch models from a hub yet/);
   const random = await rejectsWith(
     t,
     load('random:paella-v9'),

@@ -2,6 +2,8 @@ import {
   type BackendInfo,
   backends,
   type Condition,
+  type ConvertReport,
+  convert,
   type EngineStats,
   type GeneratedImage,
   type GenerateEvent,
@@ -10,6 +12,8 @@ import {
   type LoadOptions,
   Paella,
   PaellaError,
+  type PullReport,
+  pull,
   type StageTimings,
   type TokenGrid,
 } from 'paella-native';
@@ -18,6 +22,14 @@ type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ?
 function exactly<_ extends true>(): void {}
 /** `any` hides mistakes: nothing of the interface may be it. */
 type NotAny<T> = 0 extends 1 & T ? false : true;
+
+export async function checkpoints(): Promise<void> {
+  const pulled = await pull('owner/name', { files: ['*.pt'], onProgress: ({ file }) => file.length });
+  exactly<Equal<typeof pulled, PullReport>>();
+  const report = await convert([pulled.folder], { output: 'x', precision: { unet: 'bf16' }, signal: undefined });
+  exactly<Equal<typeof report, ConvertReport>>();
+  exactly<NotAny<(typeof report.components)[0]['config']>>();
+}
 
 export async function use(): Promise<void> {
   const load: LoadOptions = {
