@@ -30,7 +30,6 @@ export { type PullOptions, type PullProgress, type PullReport, pull } from './hu
 export { type EncodeOptions, GeneratedImage, type ImageFormat } from './images/generated-image.js';
 export { type ImageInput, type RawImage, readMetadata } from './images/input.js';
 export type { ImageMetadata } from './images/metadata.js';
-export type { ExportOptions, ExportProgress } from './options/export-options.js';
 export {
   type AttentionWeights,
   type PresetName,
@@ -38,5 +37,6 @@ export {
   presets,
   type WeightedText,
 } from './options/conditioning.js';
+export type { ExportOptions, ExportProgress } from './options/export-options.js';
 export type { GenerateOptions } from './options/generate-options.js';
 export type { BackendName, LoadOptions, LoadProgress, Logger, Precision } from './options/load-options.js';

@@ -77,7 +77,11 @@ export function attentionWeightsOf(
       ? Array.from({ length: entries.tokens }, (_, i) => (i >= entries.tokens - info.clipTokens ? 0.4 : 1.2))
       : (given ?? []);
   if (last.length > length)
-    throw invalidOption('attentionWeights', `at most ${length} numbers, one for each entry of the condition`, last.length);
+    throw invalidOption(
+      'attentionWeights',
+      `at most ${length} numbers, one for each entry of the condition`,
+      last.length,
+    );
   for (const [i, weight] of last.entries()) {
     const at = length - last.length + i;
     weights[at] = (weights[at] ?? 1) * weight;

@@ -55,7 +55,7 @@ export async function exportOnnx(options: ExportOptions): Promise<OnnxExport> {
   for (const network of networks) {
     if (!known.includes(network)) throw invalidOption('networks', `some of ${known.join(', ')}`, network);
   }
-  const model = resolveModel(name);
+  const model = await resolveModel(name, { signal });
   const replaceable = (file: string) => file === DESCRIPTION || /\.onnx(\.data)?$/.test(file);
   return buildFolder(output, { force, replaceable, signal }, async (folder, write) => {
     const request = { model, folder, networks: [...networks], ...how };

@@ -4,8 +4,15 @@ import { fromNative, PaellaError } from '../errors.js';
 import { GeneratedImage } from '../images/generated-image.js';
 import { cropToMultiple, type ImageInput, readPixels } from '../images/input.js';
 import { metadataOf } from '../images/metadata.js';
-import type { NativeCondition, NativeEngine, NativeEvent, NativeGenerateResult, NativeJob } from '../native/contract.js';
+import type {
+  NativeCondition,
+  NativeEngine,
+  NativeEvent,
+  NativeGenerateResult,
+  NativeJob,
+} from '../native/contract.js';
 import { loadNative } from '../native/loader.js';
+import type { WeightedText } from '../options/conditioning.js';
 import {
   type GenerateOptions,
   isTokenGrid,
@@ -20,7 +27,6 @@ import {
   type ResolvedLoadOptions,
   resolveLoadOptions,
 } from '../options/load-options.js';
-import type { WeightedText } from '../options/conditioning.js';
 import { invalidOption, validate } from '../options/validate.js';
 import { MAX_PROMPT_TOKENS, tokenize } from '../text/byt5-tokenizer.js';
 import type { ClipTokenizer } from '../text/clip-tokenizer.js';

@@ -53,7 +53,8 @@ export const conditioningFields = {
     .describe('a string, or an array of { text, weight } with weights between -100 and 100'),
   imagePrompt: z
     .custom<ImageInput | readonly ImageInput[]>(
-      (value) => value !== null && value !== '' && (!Array.isArray(value) || (value.length > 0 && value.length <= MAX_IMAGES)),
+      (value) =>
+        value !== null && value !== '' && (!Array.isArray(value) || (value.length > 0 && value.length <= MAX_IMAGES)),
     )
     .optional()
     .describe(`an image, or an array of 1 to ${MAX_IMAGES} images`),
@@ -85,7 +86,11 @@ interface Given {
 export function resolveConditioning(given: Given, model: ModelInfo): Conditioning {
   const { imagePrompt, prior, attentionWeights } = given;
   const imagePrompts =
-    imagePrompt === undefined ? [] : Array.isArray(imagePrompt) ? (imagePrompt as ImageInput[]) : [imagePrompt as ImageInput];
+    imagePrompt === undefined
+      ? []
+      : Array.isArray(imagePrompt)
+        ? (imagePrompt as ImageInput[])
+        : [imagePrompt as ImageInput];
   const { clipImage, prior: hasPrior } = model.conditioning;
   if (imagePrompts.length > 0 && clipImage === 0)
     throw invalidOption('imagePrompt', 'nothing: this model has no CLIP image encoder', imagePrompt);

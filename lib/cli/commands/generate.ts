@@ -12,7 +12,7 @@ import { describeTimings, roundTimings } from '../text.js';
 import { loadValues, pick, value } from '../values.js';
 
 const sampling = [
-  ...['negativePrompt', 'width', 'height', 'steps', 'renoiseSteps', 'conditionalSteps', 'guidanceScale'],
+  ...['negativePrompt', 'imagePrompt', 'preset', 'width', 'height', 'steps', 'renoiseSteps', 'conditionalSteps', 'guidanceScale'],
   ...['temperature', 'sampler', 'typicalMass', 'seed', 'count'],
 ];
 
@@ -25,7 +25,9 @@ export async function run(args: Arguments, { signal, json }: Context): Promise<u
   const encode = pick(args, ['metadata', 'quality']) as EncodeOptions;
   const options = {
     prompt,
-    ...pick(args, sampling, ['negativePrompt', 'sampler']),
+    ...pick(args, sampling, ['negativePrompt', 'imagePrompt', 'preset', 'sampler']),
+    ...priorOf(args),
+    ...attentionOf(args.attentionWeights),
     // Known before the images are, because previews carry it in their names.
     ...(args.preview === undefined
       ? {}
@@ -75,6 +77,22 @@ export async function run(args: Arguments, { signal, json }: Context): Promise<u
     progress.clear();
     await engine.dispose({ abort: true });
   }
+}
+
+/** --no-prior, --prior, or what is said of it. */
+function priorOf(args: Arguments): { prior?: unknown } {
+  const { priorSteps: steps, priorGuidanceScale: guidanceScale, priorMethod: method } = args;
+  const said = { steps: value(steps), guidanceScale: value(guidanceScale), method };
+  const given = Object.entries(said).filter(([, each]) => each !== undefined);
+  if (args.prior === false && given.length > 0) throw invalidOption('--no-prior', 'no other option of the prior', given[0]?.[1]);
+  if (given.length > 0) return { prior: Object.fromEntries(given) };
+  return args.prior === undefined ? {} : { prior: args.prior };
+}
+
+/** 'notebook', or '1,1,0.4' → [1, 1, 0.4]; what is no number is named by the library's check. */
+function attentionOf(text: unknown): { attentionWeights?: unknown } {
+  if (typeof text !== 'string') return {};
+  return { attentionWeights: text === 'notebook' ? text : text.split(',').map((part) => value(part)) };
 }
 
 async function writePreview({ data, width, height }: Preview, file: string): Promise<void> {
