@@ -38,7 +38,11 @@ const sampling: Record<string, Options> = {
   'negative-prompt': text('what to lead away from'),
   'image-prompt': { ...text('a picture to follow; may be given more than once'), array: true },
   preset: text('published settings: notebook, space, blog, training or plugin'),
-  prior: { type: 'boolean', describe: 'draw an image embedding first (--no-prior: not)', defaultDescription: 'if there is one' },
+  prior: {
+    type: 'boolean',
+    describe: 'draw an image embedding first (--no-prior: not)',
+    defaultDescription: 'if there is one',
+  },
   'prior-steps': text('steps of the prior'),
   'prior-guidance-scale': text('guidance of the prior'),
   'prior-method': text('ddpm or ddim'),

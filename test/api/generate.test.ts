@@ -49,6 +49,7 @@ t.test('one image by default', async (t) => {
     'tokenize',
     'queue',
     'encode_text',
+    'prior',
     'unet',
     'guide',
     'sample',

@@ -25,11 +25,13 @@ t.test('generate', async (t) => {
   const { sizeMultiple: multiple, maxSize, vocabularySize, conditionWidth, pixelsPerToken } = engine.model;
   const cases: Record<string, [expected: string, values: Case[]]> = {
     prompt: [
-      'a string (weighted prompts are not supported yet)',
+      'a string, or an array of { text, weight } with weights between -100 and 100',
       [
         [5, '5'],
         [null, 'null'],
-        [[{ text: 'a', weight: 1 }], '[{"text":"a","weight":1}]'],
+        [[], '[]'],
+        [[{ text: 'a' }], '[{"text":"a"}]'],
+        [[{ text: 'a', weight: 101 }], '[{"text":"a","weight":101}]'],
       ],
     ],
     negativePrompt: ['a string', notAString],

@@ -12,7 +12,17 @@ import { describeTimings, roundTimings } from '../text.js';
 import { loadValues, pick, value } from '../values.js';
 
 const sampling = [
-  ...['negativePrompt', 'imagePrompt', 'preset', 'width', 'height', 'steps', 'renoiseSteps', 'conditionalSteps', 'guidanceScale'],
+  ...[
+    'negativePrompt',
+    'imagePrompt',
+    'preset',
+    'width',
+    'height',
+    'steps',
+    'renoiseSteps',
+    'conditionalSteps',
+    'guidanceScale',
+  ],
   ...['temperature', 'sampler', 'typicalMass', 'seed', 'count'],
 ];
 
@@ -84,7 +94,8 @@ function priorOf(args: Arguments): { prior?: unknown } {
   const { priorSteps: steps, priorGuidanceScale: guidanceScale, priorMethod: method } = args;
   const said = { steps: value(steps), guidanceScale: value(guidanceScale), method };
   const given = Object.entries(said).filter(([, each]) => each !== undefined);
-  if (args.prior === false && given.length > 0) throw invalidOption('--no-prior', 'no other option of the prior', given[0]?.[1]);
+  if (args.prior === false && given.length > 0)
+    throw invalidOption('--no-prior', 'no other option of the prior', given[0]?.[1]);
   if (given.length > 0) return { prior: Object.fromEntries(given) };
   return args.prior === undefined ? {} : { prior: args.prior };
 }

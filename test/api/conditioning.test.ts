@@ -1,0 +1,168 @@
+// What an image follows beside plain words: weighted words, pictures, the prior, weights of attention, presets.
+import t from 'tap';
+import { attentionWeightsOf, textsOf } from '../../lib/engine/condition.js';
+import { type GenerateOptions, presets, type RawImage } from '../../lib/index.js';
+import { ClipTokenizer } from '../../lib/text/clip-tokenizer.js';
+import { engineFor, rejectsWith } from './support/engine.js';
+
+const model = 'random:paella-v3-small-pipeline';
+const small = { width: 32, height: 32, steps: 2, seed: 5 } as const;
+const fast = { prior: { steps: 3 } } as const;
+
+function picture(red: number, side = 48): RawImage {
+  const data = new Uint8Array(side * side * 3);
+  for (let i = 0; i < data.length; i += 3) data.set([red, (i / 3) % 256, 90], i);
+  return { data, width: side, height: side, channels: 3 };
+}
+
+t.test('texts: ids for both encoders, weights of parts', (t) => {
+  const clip = new ClipTokenizer([], { vocabularySize: 49_408, contextLength: 77 });
+  const plain = textsOf('ab', clip);
+  t.same([...plain.ids], [100, 101, 1]);
+  t.equal(plain.weights, undefined);
+  t.equal(plain.clipIds?.[0], 49_406);
+  t.equal(plain.clipIds?.at(-1), 49_407);
+  const parts = textsOf(
+    [
+      { text: 'a', weight: 2 },
+      { text: 'bc', weight: 0.5 },
+    ],
+    undefined,
+  );
+  t.same([...parts.ids], [100, 35, 101, 102, 1], 'joined by a blank');
+  t.same([...(parts.weights ?? [])], [2, 0.5, 0.5, 0.5, 1], 'the blank belongs to the part behind it, the end to none');
+  const cut = textsOf('a <end_of_text> b', clip);
+  t.equal(
+    [...(cut.clipIds ?? [])].indexOf(49_407),
+    (cut.clipIds?.length ?? 0) - 1,
+    "CLIP's text ends at the first end",
+  );
+  t.end();
+});
+
+t.test('weights of attention: as the notebook has them, and aligned to the end', (t) => {
+  const info = { clipTokens: 4 };
+  const entries = { tokens: 9, clipTexts: 1, images: 1 };
+  const weights = attentionWeightsOf(entries, info, undefined, 'notebook');
+  const expected = [...Array(8).fill(1), ...Array(5).fill(1.2), ...Array(4).fill(0.4)];
+  t.same(weights && [...weights].map((w) => Math.round(w * 10) / 10), expected, 'specification 4.3');
+  t.equal(attentionWeightsOf(entries, info, undefined, undefined), undefined);
+  const own = attentionWeightsOf({ tokens: 2, clipTexts: 0, images: 0 }, info, Float32Array.of(3, 1), [0.5]);
+  t.same(own && [...own], [3, 0.5]);
+  t.throws(() => attentionWeightsOf({ tokens: 2, clipTexts: 0, images: 0 }, info, undefined, [1, 1, 1]), {
+    code: 'ERR_INVALID_OPTION',
+    message: 'attentionWeights: expected at most 2 numbers, one for each entry of the condition, got 3',
+  });
+  t.end();
+});
+
+t.test('the whole pipeline', async (t) => {
+  const engine = await engineFor(t, { model });
+  t.same(engine.model.conditioning, { clipText: true, clipImage: 56, prior: true });
+  t.same(Object.keys(engine.model.parameters).sort(), [
+    'clip_image',
+    'clip_text',
+    'prior',
+    'text_encoder',
+    'unet',
+    'vqgan',
+  ]);
+  const tokens = async (options: GenerateOptions) => {
+    const [image] = await engine.generate({ prompt: 'a cat', ...small, ...fast, ...options });
+    if (!image) throw new Error('no image');
+    return { image, tokens: [...image.tokens.tokens].join() };
+  };
+  const first = await tokens({});
+  t.same(first.image.parameters.prior, { steps: 3, guidanceScale: 3, method: 'ddpm' }, 'told with the image');
+  t.ok(first.image.timings.prior > 0);
+  t.equal((await tokens({})).tokens, first.tokens, 'the same again');
+  const others: Record<string, GenerateOptions> = {
+    'another number of steps of the prior': { prior: { steps: 5 } },
+    'another guidance of the prior': { prior: { steps: 3, guidanceScale: 1 } },
+    ddim: { prior: { steps: 3, method: 'ddim' } },
+    'without the prior': { prior: false },
+    'a picture': { prior: undefined, imagePrompt: picture(20) },
+    'another picture': { prior: undefined, imagePrompt: picture(230) },
+    'two pictures': { prior: undefined, imagePrompt: [picture(20), picture(230)] },
+    'weights of the notebook': { attentionWeights: 'notebook' },
+    'weighted words': {
+      prompt: [
+        { text: 'a', weight: 1 },
+        { text: 'cat', weight: 3 },
+      ],
+    },
+  };
+  const seen = new Set([first.tokens]);
+  for (const [what, options] of Object.entries(others)) {
+    const drawn = (await tokens(options)).tokens;
+    t.notOk(seen.has(drawn), `${what} makes another image`);
+    seen.add(drawn);
+  }
+  t.equal((await tokens({ attentionWeights: [1, 1, 1] })).tokens, first.tokens, 'weights of 1 change nothing');
+
+  const batch = await engine.generate({ prompt: 'a cat', ...small, ...fast, count: 3 });
+  t.equal([...(batch[0]?.tokens.tokens ?? [])].join(), first.tokens, 'an image of its own seed in a batch, too');
+  const [second] = await engine.generate({ prompt: 'a cat', ...small, ...fast, seed: 6 });
+  t.same(batch[1]?.tokens.tokens, second?.tokens.tokens, 'each image has a prior of its own seed');
+
+  const condition = await engine.encodeText('a cat');
+  t.equal(
+    (await tokens({ prompt: undefined, condition, prior: false })).tokens,
+    (await tokens({ prior: false })).tokens,
+    'an encoding that knows its words gives them to CLIP',
+  );
+});
+
+t.test('memory modes give the same images', async (t) => {
+  const draw = async (memory: 'resident' | 'balanced' | 'low') => {
+    const engine = await engineFor(t, { model, memory });
+    const [image] = await engine.generate({ prompt: 'a cat', ...small, ...fast });
+    return [...(image?.tokens.tokens ?? [])];
+  };
+  const resident = await draw('resident');
+  t.same(await draw('balanced'), resident);
+  t.same(await draw('low'), resident);
+});
+
+t.test('presets stand behind what is given', async (t) => {
+  const engine = await engineFor(t, { model });
+  const [blog] = await engine.generate({ prompt: 'a', width: 32, height: 32, preset: 'blog', ...fast });
+  t.equal(blog?.parameters.steps, 12);
+  t.equal(blog?.parameters.renoiseSteps, 11);
+  t.same(blog?.parameters.temperature, [0.7, 0.3]);
+  const [short] = await engine.generate({ prompt: 'a', ...small, preset: 'space', negativePrompt: 'x', ...fast });
+  t.equal(short?.parameters.steps, 2, 'steps as given');
+  t.equal(short?.parameters.renoiseSteps, 2, 'and their share of the preset');
+  t.equal(short?.parameters.conditionalSteps, 1);
+  t.equal(short?.parameters.negativePrompt, 'x');
+  t.equal(short?.parameters.attentionWeights, presets.space.attentionWeights);
+});
+
+t.test('wrong values, and what a model cannot do', async (t) => {
+  const whole = await engineFor(t, { model });
+  const plain = await engineFor(t, { model: 'random:paella-v3-small' });
+  const prior = "true, false, or { steps: 1 to 1000, guidanceScale: -100 to 100, method: 'ddpm' or 'ddim' }";
+  const cases: [typeof whole, GenerateOptions, string][] = [
+    [whole, { prior: { steps: 0 } }, `prior: expected ${prior}, got {"steps":0}`],
+    [whole, { prior: 'yes' as never }, `prior: expected ${prior}, got "yes"`],
+    [
+      whole,
+      { attentionWeights: [] },
+      "attentionWeights: expected 'notebook', or an array of numbers between -100 and 100, got []",
+    ],
+    [whole, { imagePrompt: [] }, 'imagePrompt: expected an image, or an array of 1 to 16 images, got []'],
+    [whole, { preset: 'fast' as never }, 'preset: expected one of notebook, space, blog, training, plugin, got "fast"'],
+    [plain, { prior: true }, 'prior: expected nothing or false: this model has no prior, got true'],
+  ];
+  for (const [engine, options, message] of cases)
+    await rejectsWith(t, engine.generate({ prompt: 'a', ...small, ...options }), 'ERR_INVALID_OPTION', message);
+  await t.rejects(plain.generate({ prompt: 'a', ...small, imagePrompt: picture(1) }), {
+    code: 'ERR_INVALID_OPTION',
+    message: /^imagePrompt: expected nothing: this model has no CLIP image encoder/,
+  });
+  await t.rejects(whole.generate({ prompt: 'a', ...small, imagePrompt: picture(1), prior: true }), {
+    code: 'ERR_INVALID_OPTION',
+    message: /^prior: expected nothing or false beside imagePrompt/,
+  });
+  await t.rejects(whole.generate({ prompt: 'a', ...small, imagePrompt: '/nowhere.png' }), { code: 'ERR_IO' });
+});
