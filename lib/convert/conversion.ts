@@ -6,6 +6,7 @@ import { elementCount } from '../checkpoints/tensors.js';
 import { checkSpace } from '../disk-space.js';
 import { ioError, PaellaError } from '../errors.js';
 import { missingComponents } from './choose.js';
+import { copyClipMerges } from './clip-merges.js';
 import type { ComponentName } from './components/component.js';
 import type { ConvertOptions, ConvertProgress, ConvertReport } from './convert.js';
 import type { ConvertPrecision } from './element-types.js';
@@ -38,6 +39,7 @@ export class Conversion {
   readonly #sources: ReadonlySet<SourceFile>;
   /** Published files that a source may be, going by its size. */
   readonly #candidates: ReadonlyMap<SourceFile, readonly KnownFile[]>;
+  readonly #warnings: string[] = [];
   #thrown: { error: unknown } | undefined;
   #shown = 0;
 
@@ -110,6 +112,10 @@ export class Conversion {
       throw ioError('written', folder, error);
     });
     await writeJson(path.join(folder, 'config.json'), found.config);
+    if (name === 'clip_text') {
+      const warning = await copyClipMerges(found, folder, this.#target);
+      if (warning) this.#warnings.push(warning);
+    }
     const done = await work.finished(name, file);
     const countOf = (bytes: number) => file.tensors.filter(({ end }) => end <= bytes).length;
     let safe = 0;
@@ -146,7 +152,7 @@ export class Conversion {
 
   async #recognise(): Promise<{ recognised: Recognised[]; warnings: string[] }> {
     const recognised: Recognised[] = [];
-    const warnings: string[] = [];
+    const warnings = [...this.#warnings];
     for (const [file, candidates] of this.#candidates) {
       const sha256 = await file.finishHash();
       const known = candidates.find((each) => each.sha256 === sha256);
