@@ -11,6 +11,7 @@
 
 #include "core/error.h"
 #include "core/ops.h"
+#include "core/signature.h"
 #include "core/tensor.h"
 #include "core/weights.h"
 
@@ -72,6 +73,8 @@ class Description {
  public:
   virtual ~Description() = default;
   virtual const char* name() const = 0;
+  // Names, symbolic shapes and types of inputs and outputs, where products read `operand`. Empty: it has none to tell.
+  virtual Signature signature(DType operand) const { return (void)operand, Signature{}; }
   // Order and meaning of inputs and outputs are documented at each network's own class.
   virtual void run(Ops& ops, std::span<const Tensor> inputs, std::span<const Tensor> outputs) const = 0;
 };

@@ -177,7 +177,7 @@ Header read_header(std::span<const std::uint8_t> bytes, const std::string& label
 
 class Safetensors final : public WeightSource {
  public:
-  Safetensors(std::unique_ptr<MappedFile> file, std::span<const std::uint8_t> bytes, std::string label)
+  Safetensors(std::shared_ptr<MappedFile> file, std::span<const std::uint8_t> bytes, std::string label)
       : file_(std::move(file)), bytes_(bytes), label_(std::move(label)), header_(read_header(bytes, label_)) {
     for (std::size_t i = 0; i < header_.entries.size(); ++i) index_.emplace(header_.entries[i].name, i);
   }
@@ -197,7 +197,7 @@ class Safetensors final : public WeightSource {
       fail(ErrorCode::model_format, label_, ": tensor \"", name, "\": expected F32, F16 or BF16 values, found ",
            entry.type->name);
     entry.used = true;
-    return {name, entry.shape, *entry.type->type, bytes_.data() + header_.data_start + entry.begin};
+    return {name, entry.shape, *entry.type->type, bytes_.data() + header_.data_start + entry.begin, file_};
   }
 
   void release(const HostTensor& tensor) override {
@@ -226,7 +226,7 @@ class Safetensors final : public WeightSource {
   const Header& header() const { return header_; }
 
  private:
-  std::unique_ptr<MappedFile> file_;
+  std::shared_ptr<MappedFile> file_;
   std::span<const std::uint8_t> bytes_;
   std::string label_;
   Header header_;
@@ -234,7 +234,7 @@ class Safetensors final : public WeightSource {
 };
 
 std::unique_ptr<Safetensors> open_file(const std::string& path) {
-  auto file = std::make_unique<MappedFile>(path);
+  auto file = std::make_shared<MappedFile>(path);
   const auto bytes = file->bytes();
   return std::make_unique<Safetensors>(std::move(file), bytes, path);
 }

@@ -18,6 +18,8 @@ struct HostTensor {
   Shape shape;
   DType dtype = DType::f32;
   const void* data = nullptr;
+  // Keeps `data` readable after release() and after the source, as a mapped file does; null: it is not.
+  std::shared_ptr<const void> owner = {};
 
   std::int64_t elements() const { return shape.elements(); }
 };
