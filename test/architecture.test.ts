@@ -37,7 +37,7 @@ const ladder: Record<string, string[]> = {
   pipeline: ['pipeline', 'models', 'core'],
   cpu: ['cpu', 'core'],
   cuda: ['cuda', 'core'],
-  tensorrt: ['tensorrt', 'cuda', 'core'],
+  tensorrt: ['tensorrt', 'onnx', 'cuda', 'core'],
   onnx: ['onnx', 'core'],
   // The top: the one place that knows which backends there are.
   addon: ['addon', 'pipeline', 'models', 'core', 'cpu', 'cuda', 'tensorrt', 'onnx'],
@@ -94,7 +94,7 @@ t.test('which GPU engine is there is asked of the table, at run time', async (t)
     t.same(read(file).match(guard) ?? [], [], `${file} is the same with and without CUDA`);
   }
   // One addon for all builds, so no target but the plug-in's own may depend on the option.
-  for (const file of filesIn('native/addon', /CMakeLists\.txt$/)) t.notMatch(read(file), /PAELLA_CUDA\b/, file);
+  for (const file of filesIn('native/addon', /CMakeLists\.txt$/)) t.notMatch(read(file), /PAELLA_(?:CUDA|TENSORRT)\b/, file);
 });
 
 t.test('every header guards itself', async (t) => {
