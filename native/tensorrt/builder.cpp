@@ -168,6 +168,7 @@ BuiltPlan build_plan(const BuildRequest& request) {
   built.plan.assign(bytes, bytes + plan->size());
   built.io = io_of(*network);
   built.stripped = request.strip;
+  built.layers = network->getNbLayers();
   return built;
 }
 

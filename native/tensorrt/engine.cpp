@@ -70,7 +70,7 @@ class TensorRtExecution final : public Execution {
 
 class TensorRtEngine final : public Engine {
  public:
-  explicit TensorRtEngine(std::shared_ptr<Parts> parts, std::size_t weight_bytes)
+  TensorRtEngine(std::shared_ptr<Parts> parts, std::size_t weight_bytes)
       : parts_(std::move(parts)), weight_bytes_(weight_bytes) {
     const nvinfer1::ICudaEngine& engine = *parts_->engine;
     for (int i = 0; i < engine.getNbIOTensors(); ++i) {
@@ -82,6 +82,12 @@ class TensorRtEngine final : public Engine {
 
   const std::vector<IoTensor>& io() const override { return io_; }
   std::size_t weight_bytes() const override { return weight_bytes_; }
+  std::string layers() const override {
+    const std::unique_ptr<nvinfer1::IEngineInspector> inspector(parts_->engine->createEngineInspector());
+    const char* text =
+        inspector ? inspector->getEngineInformation(nvinfer1::LayerInformationFormat::kJSON) : nullptr;
+    return text != nullptr ? text : "";
+  }
   std::unique_ptr<Execution> execution(std::span<const Shape> inputs) override {
     return std::make_unique<TensorRtExecution>(parts_, io_, inputs);
   }

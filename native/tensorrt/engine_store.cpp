@@ -99,12 +99,7 @@ EngineStore::Weights EngineStore::weights_of(const Recording& recording) {
   return weights;
 }
 
-std::string EngineStore::flags() const {
-  return concat(options_.strip ? "strip-plan refit-identical" : "weights-in-plan", " no-tf32 workspace=",
-                options_.workspace_bytes);
-}
-
-PlanKey EngineStore::key_of(const Recording& recording, const Ranges& ranges) const {
+PlanKey EngineStore::key_of(const Recording& recording, const Ranges& ranges, bool strip) const {
   return {recording.network,
           recording.graph_hash,
           recording.weights_hash,
@@ -114,7 +109,8 @@ PlanKey EngineStore::key_of(const Recording& recording, const Ranges& ranges) co
           options_.compute_capability,
           options_.precision,
           text_of(ranges),
-          flags()};
+          concat(strip ? "strip-plan refit-identical" : "weights-in-plan", " no-tf32 workspace=",
+                 options_.workspace_bytes)};
 }
 
 void EngineStore::say(Severity severity, const std::string& message) const {
@@ -141,14 +137,22 @@ BuiltPlan EngineStore::build(const Recording& recording, const Ranges& ranges, c
 
 EngineStore::Plan EngineStore::plan(const Recording& recording, const Ranges& ranges) {
   Plan result;
-  result.key = key_of(recording, ranges);
-  result.path = cache_.plan_path(result.key);
   const auto look = [&] {
-    std::string why;
-    auto found = cache_.find(result.key, why);
-    if (!why.empty()) result.why_rebuilt = why;
-    if (found) result.file = std::move(*found);
-    return found.has_value();
+    // One that holds its weights, e.g. built on a machine without a GPU, is as good.
+    for (const bool strip : {options_.strip, false}) {
+      result.key = key_of(recording, ranges, strip);
+      result.path = cache_.plan_path(result.key);
+      std::string why;
+      if (auto found = cache_.find(result.key, why)) {
+        result.file = std::move(*found);
+        return true;
+      }
+      if (!why.empty()) result.why_rebuilt = why;
+      if (!strip) break;
+    }
+    result.key = key_of(recording, ranges, options_.strip);
+    result.path = cache_.plan_path(result.key);
+    return false;
   };
   if (look()) return result;
   const auto lock = cache_.lock(result.key, options_.cancelled);
@@ -180,7 +184,10 @@ std::shared_ptr<Engine> EngineStore::engine(const Recording& recording, const Ra
     return engine;
   };
   try {
-    return load();
+    auto engine = load();
+    if (const std::string layers = found.built ? engine->layers() : ""; !layers.empty())
+      cache_.store_layers(found.key, layers);
+    return engine;
   } catch (const Error& error) {
     // A plan that was just built and is refused would be refused again.
     if (error.code() != ErrorCode::io || found.built) throw;

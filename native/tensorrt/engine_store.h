@@ -36,6 +36,7 @@ class EngineStore {
     std::string compute_capability;  // "9.0"
     std::string precision;           // "bf16"
     std::size_t workspace_bytes = 0;
+    // Plans without weights, which come from the model at each load. False where there is no GPU to build them on.
     bool strip = true;
     std::function<void(const std::string& network, const std::string& phase, int step, int steps)> progress;
     std::function<bool()> cancelled;
@@ -68,10 +69,9 @@ class EngineStore {
   };
   static Weights weights_of(const Recording& recording);
   std::string content_hash(const onnx::DataFile::Entry& entry);
-  PlanKey key_of(const Recording& recording, const Ranges& ranges) const;
+  PlanKey key_of(const Recording& recording, const Ranges& ranges, bool strip) const;
   void say(Severity severity, const std::string& message) const;
   BuiltPlan build(const Recording& recording, const Ranges& ranges, const Graph& graph) const;
-  std::string flags() const;
 
   const Plugin& plugin_;
   Options options_;

@@ -68,7 +68,7 @@ std::string sidecar_text(const PlanKey& key, const BuiltPlan& built, const std::
   out << ",\n  \"bytes\": " << built.plan.size() << ",\n  \"sha256\": " << quoted(checksum)
       << ",\n  \"stripped\": " << (built.stripped ? "true" : "false")
       << ",\n  \"buildMs\": " << static_cast<std::int64_t>(build_ms) << ",\n  \"builtAt\": " << quoted(built_at)
-      << ",\n  \"tensors\": [";
+      << ",\n  \"layers\": " << built.layers << ",\n  \"tensors\": [";
   const char* separator = "\n";
   for (const IoTensor& tensor : built.io) {
     out << separator << "    {\"name\": " << quoted(tensor.name) << ", \"input\": " << (tensor.input ? "true" : "false")
@@ -78,7 +78,6 @@ std::string sidecar_text(const PlanKey& key, const BuiltPlan& built, const std::
     separator = ",\n";
   }
   out << "\n  ]";
-  if (!built.layers.empty()) out << ",\n  \"layers\": " << built.layers;
   out << "\n}\n";
   return out.str();
 }
@@ -228,6 +227,10 @@ void PlanCache::store(const PlanKey& key, const BuiltPlan& built, double build_m
     unlink(plan_path(key).c_str());
     throw;
   }
+}
+
+void PlanCache::store_layers(const PlanKey& key, const std::string& json) const {
+  write_whole(folder_ + "/" + key.stem() + ".layers.json", json.data(), json.size());
 }
 
 void PlanCache::drop(const PlanKey& key) const {

@@ -62,6 +62,8 @@ class PlanCache {
   std::optional<PlanFile> find(const PlanKey& key, std::string& why) const;
   // Replaces what is there by a rename. ERR_IO, and nothing is left behind. `build_ms` is for information.
   void store(const PlanKey& key, const BuiltPlan& built, double build_ms) const;
+  // Beside a plan: what the library tells about its layers. For people; nothing depends on it.
+  void store_layers(const PlanKey& key, const std::string& json) const;
   // What the library itself refused.
   void drop(const PlanKey& key) const;
 

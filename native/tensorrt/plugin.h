@@ -50,7 +50,8 @@ struct BuildRequest {
   const Graph* graph = nullptr;
   std::vector<InputRange> inputs;
   std::string compute_capability;  // "8.9": for a GPU that is not here (TensorRT-RTX only); empty: the current one
-  bool strip = true;                // leave out weights that a refit brings back
+  // Leave out the weights that a refit brings back. Needs a GPU: without one TensorRT-RTX 1.4 fails with a CUDA error.
+  bool strip = true;
   std::size_t workspace_bytes = 0;  // most working memory of one operation; 0: what the GPU has
   std::function<void(const std::string& phase, int step, int steps)> progress;
   std::function<bool()> cancelled;
@@ -61,7 +62,7 @@ struct BuiltPlan {
   std::vector<std::uint8_t> plan;
   std::vector<IoTensor> io;
   bool stripped = false;
-  std::string layers;  // JSON of the engine inspector; empty where the engine can only be opened on its GPU
+  int layers = 0;  // of the network, before they are fused
 };
 
 // One engine at one set of shapes.
@@ -80,6 +81,8 @@ class Engine {
   virtual const std::vector<IoTensor>& io() const = 0;
   // Bytes of weights that it holds on the GPU.
   virtual std::size_t weight_bytes() const = 0;
+  // What became of the network's layers: JSON of TensorRT's engine inspector.
+  virtual std::string layers() const = 0;
   // Shapes of the inputs, in the order of io(). ERR_INVALID_OPTION if the engine was not built for them.
   virtual std::unique_ptr<Execution> execution(std::span<const Shape> inputs) = 0;
 };
