@@ -68,6 +68,14 @@ class EncoderNetwork final : public Description {
   explicit EncoderNetwork(std::shared_ptr<const Byt5Encoder::Weights> weights) : weights_(std::move(weights)) {}
   const char* name() const override { return "byt5"; }
 
+  Signature signature(DType) const override {
+    const Byt5Config& config = weights_->config;
+    return {{{"ids", {"length"}, DType::i32},
+             {"position_bias", {config.num_heads, Dim("length").times(2).plus(-1)}, DType::f32}},
+            {{"states", {"length", config.d_model}, DType::f32}},
+            {{"length", {}}}};
+  }
+
   void run(Ops& ops, std::span<const Tensor> inputs, std::span<const Tensor> outputs) const override {
     const Byt5Config& config = weights_->config;
     const int heads = static_cast<int>(config.num_heads);

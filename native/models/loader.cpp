@@ -41,6 +41,16 @@ std::vector<float> Loader::host(const std::string& name, const Shape& shape) {
   return values;
 }
 
+ConstantPtr Loader::constant_and_values(const std::string& name, const Shape& shape, Layout layout,
+                                        std::vector<float>& values) {
+  const HostTensor tensor = source_.get(name, shape);
+  count(tensor);
+  values = to_f32(tensor);
+  ConstantPtr result = backend_.constant(tensor, layout);
+  source_.release(tensor);
+  return result;
+}
+
 ConstantPtr Loader::derived(const std::string& name, const std::vector<float>& values, const Shape& shape,
                             Layout layout) {
   expect(static_cast<std::int64_t>(values.size()) == shape.elements(), name, ": expected ", shape.text(), ", got ",

@@ -24,6 +24,10 @@ class Loader {
   Linear linear(const std::string& prefix, std::int64_t outputs, std::int64_t inputs, bool bias = true,
                 Layout layout = Layout::matrix);
 
+  // The tensor as it is, and its values: for a constant that another one is derived from.
+  ConstantPtr constant_and_values(const std::string& name, const Shape& shape, Layout layout,
+                                  std::vector<float>& values);
+
   // For weights that are rearranged before the backend sees them.
   std::vector<float> host(const std::string& name, const Shape& shape);
   ConstantPtr derived(const std::string& name, const std::vector<float>& values, const Shape& shape, Layout layout);

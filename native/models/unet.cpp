@@ -131,10 +131,10 @@ class Binder {
     bind_output();
     weights_.modulation_size = static_cast<std::int64_t>(mapper_bias_.size());
     if (weights_.modulation_size > 0) {
-      weights_.timestep_mappers.weight =
-          loader_.derived("mappers", mapper_weight_, {weights_.modulation_size, config_.c_r}, Layout::matrix_f32);
+      weights_.timestep_mappers.weight = loader_.derived("timestep_mappers.weight", mapper_weight_,
+                                                         {weights_.modulation_size, config_.c_r}, Layout::matrix_f32);
       weights_.timestep_mappers.bias =
-          loader_.derived("mapper biases", mapper_bias_, {weights_.modulation_size}, Layout::vector);
+          loader_.derived("timestep_mappers.bias", mapper_bias_, {weights_.modulation_size}, Layout::vector);
     }
   }
 
@@ -162,7 +162,7 @@ class Binder {
         part[static_cast<std::size_t>(i)] = kernel[static_cast<std::size_t>(i * 4 + s)];
       const std::vector<float> table = loader_.backend().host_product(embedding, part, codes, inner, outputs);
       weights_.patch_tables[static_cast<std::size_t>(s)] =
-          loader_.derived("patch table", table, {codes, outputs}, Layout::table);
+          loader_.derived(concat("embedding.1.weight.", s), table, {codes, outputs}, Layout::table);
     }
     weights_.patch_bias = loader_.constant("embedding.1.bias", {outputs}, Layout::vector);
   }
@@ -253,7 +253,9 @@ class Binder {
     block.tail.gamma = loader_.constant(name + "channelwise.2.gamma", {1, 1, 1, 4 * c}, {4 * c}, Layout::vector);
     // GRN's beta is a constant input of the second product: bias + W·beta.
     const std::vector<float> beta = loader_.host(name + "channelwise.2.beta", {1, 1, 1, 4 * c});
-    const std::vector<float> weight = loader_.host(name + "channelwise.4.weight", {c, 4 * c});
+    std::vector<float> weight;
+    block.tail.contract.weight =
+        loader_.constant_and_values(name + "channelwise.4.weight", {c, 4 * c}, Layout::matrix, weight);
     std::vector<float> bias = loader_.host(name + "channelwise.4.bias", {c});
     for (std::int64_t n = 0; n < c; ++n) {
       double sum = bias[static_cast<std::size_t>(n)];
@@ -261,7 +263,6 @@ class Binder {
       for (std::int64_t k = 0; k < 4 * c; ++k) sum += static_cast<double>(row[k]) * beta[static_cast<std::size_t>(k)];
       bias[static_cast<std::size_t>(n)] = static_cast<float>(sum);
     }
-    block.tail.contract.weight = loader_.derived(name + "channelwise.4.weight", weight, {c, 4 * c}, Layout::matrix);
     block.tail.contract.bias = loader_.derived(name + "channelwise.4.bias", bias, {c}, Layout::vector);
     return block;
   }
@@ -317,6 +318,19 @@ class ConditionNetwork final : public Description {
 
   const char* name() const override { return "unet.condition"; }
 
+  Signature signature(DType operand) const override {
+    const UnetConfig& config = weights_->config;
+    Signature result;
+    result.symbols = {{"length", {}}};
+    result.inputs = {{"byt5", {"length", config.byt5_embd}, DType::f32}};
+    if (clip_texts_ > 0) result.inputs.push_back({"clip_text", {clip_texts_, config.clip_embd}, DType::f32});
+    if (clip_images_ > 0) result.inputs.push_back({"clip_image", {clip_images_, config.clip_image_embd}, DType::f32});
+    const Dim sequence = Dim("length").plus(config.clip_seq_len * (clip_texts_ + clip_images_));
+    for (std::size_t i = 0; i < weights_->attention_widths.size(); ++i)
+      result.outputs.push_back({concat("condition_kv.", i), {sequence, 2 * weights_->attention_widths[i]}, operand});
+    return result;
+  }
+
   void run(Ops& ops, std::span<const Tensor> inputs, std::span<const Tensor> outputs) const override {
     const UnetConfig& config = weights_->config;
     const std::int64_t text = inputs[0].shape[0];
@@ -360,6 +374,11 @@ class ModulationNetwork final : public Description {
  public:
   explicit ModulationNetwork(WeightsPtr weights) : weights_(std::move(weights)) {}
   const char* name() const override { return "unet.modulation"; }
+  Signature signature(DType) const override {
+    return {{{"noise_embedding", {"steps", weights_->config.c_r}, DType::f32}},
+            {{"modulation", {"steps", weights_->modulation_size}, DType::f32}},
+            {{"steps", {}}}};
+  }
   void run(Ops& ops, std::span<const Tensor> inputs, std::span<const Tensor> outputs) const override {
     if (weights_->modulation_size == 0) return;
     ops.copy(ops.linear(inputs[0], weights_->timestep_mappers, Activation::none, DType::f32), outputs[0]);
@@ -373,6 +392,24 @@ class DenoiseNetwork final : public Description {
  public:
   explicit DenoiseNetwork(WeightsPtr weights) : weights_(std::move(weights)) {}
   const char* name() const override { return "unet"; }
+
+  Signature signature(DType operand) const override {
+    const UnetConfig& config = weights_->config;
+    Signature result;
+    const std::int64_t multiple = config.token_multiple();
+    result.symbols = {{"batch", {}}, {"rows", {1, "batch"}}, {"height", {multiple, {}}}, {"width", {multiple, {}}},
+                      {"steps", {}}, {"conditions", {}},     {"condition_length", {}}};
+    result.inputs = {{"tokens", {"batch", "height", "width"}, DType::i32},
+                     {"modulation", {"steps", weights_->modulation_size}, DType::f32},
+                     {"step", {1}, DType::i32},
+                     {"condition_lengths", {"conditions"}, DType::i32},
+                     {"condition_index", {"rows"}, DType::i32}};
+    for (std::size_t i = 0; i < weights_->attention_widths.size(); ++i)
+      result.inputs.push_back(
+          {concat("condition_kv.", i), {"conditions", "condition_length", 2 * weights_->attention_widths[i]}, operand});
+    result.outputs = {{"features", {"rows", "height", "width", config.c_out}, DType::f32}};
+    return result;
+  }
 
   void run(Ops& ops, std::span<const Tensor> inputs, std::span<const Tensor> outputs) const override {
     State state{ops, {}, ops.select_row(inputs[1], inputs[2]), inputs[3], inputs[4], inputs.subspan(5)};
@@ -465,6 +502,11 @@ class LogitsNetwork final : public Description {
  public:
   explicit LogitsNetwork(WeightsPtr weights) : weights_(std::move(weights)) {}
   const char* name() const override { return "unet.head"; }
+  Signature signature(DType) const override {
+    return {{{"features", {"rows", "height", "width", weights_->config.c_out}, DType::f32}},
+            {{"logits", {"rows", "height", "width", weights_->config.num_labels}, DType::f32}},
+            {{"rows", {}}, {"height", {}}, {"width", {}}}};
+  }
   void run(Ops& ops, std::span<const Tensor> inputs, std::span<const Tensor> outputs) const override {
     ops.copy(ops.linear(inputs[0], {weights_->head, nullptr}, Activation::none, DType::f32), outputs[0]);
   }

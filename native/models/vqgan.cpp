@@ -234,6 +234,13 @@ class DecoderNetwork final : public Description {
   explicit DecoderNetwork(WeightsPtr weights) : weights_(std::move(weights)) {}
   const char* name() const override { return "vqgan.decoder"; }
 
+  Signature signature(DType) const override {
+    const std::int64_t scale = weights_->config.pixels_per_token();
+    return {{{"tokens", {"batch", "height", "width"}, DType::i32}},
+            {{"pixels", {"batch", Dim("height").times(scale), Dim("width").times(scale), 3}, DType::u8}},
+            {{"batch", {}}, {"height", {}}, {"width", {}}}};
+  }
+
   void run(Ops& ops, std::span<const Tensor> inputs, std::span<const Tensor> outputs) const override {
     Tensor x = ops.gather(weights_->first_table, inputs[0]);  // [B, H, W, c_hidden]
     for (const LevelWeights& level : weights_->up) {
@@ -260,6 +267,13 @@ class EncoderNetwork final : public Description {
  public:
   explicit EncoderNetwork(WeightsPtr weights) : weights_(std::move(weights)) {}
   const char* name() const override { return "vqgan.encoder"; }
+
+  Signature signature(DType) const override {
+    const std::int64_t scale = weights_->config.pixels_per_token();
+    return {{{"pixels", {"batch", "height", "width", 3}, DType::u8}},
+            {{"tokens", {"batch", Dim("height").divided_by(scale), Dim("width").divided_by(scale)}, DType::i32}},
+            {{"batch", {}}, {"height", {scale, {}}}, {"width", {scale, {}}}}};
+  }
 
   void run(Ops& ops, std::span<const Tensor> inputs, std::span<const Tensor> outputs) const override {
     const Tensor image = inputs[0].dtype == DType::u8 ? ops.from_pixels(inputs[0]) : inputs[0];

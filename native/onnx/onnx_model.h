@@ -3,9 +3,9 @@
 //   const auto backend = onnx::make_backend("bf16");
 //   Unet unet(config, Loader(source, *backend));                    // constants become references to the weights
 //   const auto network = unet.denoise();
-//   const Signature signature = network->signature(backend->operand_type());
+//   const DType operand = backend->operand_type();
 //   onnx::DataFile data("unet.onnx.data");
-//   const onnx::Model model = onnx::record(*network, signature, data, {});
+//   const onnx::Model model = onnx::record(*network, network->signature(operand), operand, data);
 //   onnx::write(model.graph, folder + "/unet.onnx"); data.write(folder, progress);
 //
 // The graph has exactly the inputs and outputs of the signature, by its names and in its order. Types are explicit
@@ -16,6 +16,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -25,9 +26,9 @@
 
 namespace paella::onnx {
 
-// The values of one constant, as they will stand in the model: in `type`, row-major, in the shape that the network gave.
-// Refers to the mapped weights file where it can; what was derived at load is held here.
-class OnnxConstant final : public Constant {
+// The values of one constant, as they will stand in the model: in `type`, row-major, in the shape that the network
+// gave. Refers to the mapped weights file where it can; what was derived at load is held here.
+class OnnxConstant final : public Constant, public std::enable_shared_from_this<OnnxConstant> {
  public:
   OnnxConstant(const HostTensor& tensor, Layout layout, DType type);
   const std::string& name() const { return tensor_.name; }
@@ -72,7 +73,7 @@ class DataFile {
   std::string name_;
   std::vector<std::unique_ptr<Entry>> entries_;
   std::map<const OnnxConstant*, const Entry*> places_;
-  std::map<std::string, int> names_;
+  std::set<std::string> names_;
   std::uint64_t bytes_ = 0;
 };
 
@@ -93,9 +94,12 @@ struct RecordOptions {
   std::function<std::shared_ptr<const OnnxConstant>(const Constant&)> resolve;
 };
 
-// Fixed sizes: record(network, signature.fixed({{"batch", 1}, …}), …). ERR_INTERNAL if the description does something
-// with a size that the graph cannot follow; ERR_INVALID_OPTION for an opset that is not supported.
-Model record(const Description& network, const Signature& signature, DataFile& data, const RecordOptions& options = {});
+// `operand`: what products read, as of the backend that holds the constants. Fixed sizes:
+// record(network, signature.fixed({{"batch", 1}, …}), …). Another type of an output or input, where the network knows
+// two: change it in the signature. ERR_INTERNAL if the description does something with a size that the graph cannot
+// follow; ERR_INVALID_OPTION for an opset that is not supported.
+Model record(const Description& network, const Signature& signature, DType operand, DataFile& data,
+             const RecordOptions& options = {});
 
 // Writes a file that must not exist. ERR_IO; nothing is left of a file that was not finished.
 void write(const std::string& bytes, const std::string& path);
