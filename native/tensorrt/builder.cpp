@@ -60,8 +60,10 @@ class Progress final : public nvinfer1::IProgressMonitor {
                      errors.empty() ? "" : ":\n", errors));
 }
 
-void parse(const BuildRequest& request, nvinfer1::INetworkDefinition& network, Logger& logger) {
-  const std::unique_ptr<nvonnxparser::IParser> parser(
+// The network refers to memory of the parser (small constants of the graph), which must live until the plan is built.
+std::unique_ptr<nvonnxparser::IParser> parse(const BuildRequest& request, nvinfer1::INetworkDefinition& network,
+                                             Logger& logger) {
+  std::unique_ptr<nvonnxparser::IParser> parser(
       static_cast<nvonnxparser::IParser*>(entry_points().create_parser(&network, &logger, NV_ONNX_PARSER_VERSION)));
   if (!parser) refuse(request, logger, "its ONNX parser could not be made");
   const auto fail_with = [&](const std::string& what) {
@@ -78,6 +80,7 @@ void parse(const BuildRequest& request, nvinfer1::INetworkDefinition& network, L
     if (!parser->loadInitializer(weight.name.c_str(), weight.data, weight.bytes))
       fail_with(concat("weight ", weight.name, " of ", weight.bytes, " bytes was not accepted"));
   if (!parser->parseModelProto()) fail_with("the graph was not accepted");
+  return parser;
 }
 
 nvinfer1::Dims to_dims(const std::vector<std::int64_t>& dims) {
@@ -153,7 +156,7 @@ BuiltPlan build_plan(const BuildRequest& request) {
   if (!builder) refuse(request, logger, "its builder could not be made");
   const std::unique_ptr<nvinfer1::INetworkDefinition> network(builder->createNetworkV2(strongly_typed_flag));
   if (!network) refuse(request, logger, "no network could be made");
-  parse(request, *network, logger);
+  const auto parser = parse(request, *network, logger);
   check_cancelled();
   const std::unique_ptr<nvinfer1::IBuilderConfig> config(builder->createBuilderConfig());
   if (!config) refuse(request, logger, "no configuration could be made");

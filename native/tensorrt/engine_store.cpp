@@ -43,14 +43,14 @@ void check_io(const Recording& recording, const std::vector<IoTensor>& io) {
 EngineStore::EngineStore(const Plugin& plugin, Options options)
     : plugin_(plugin), options_(std::move(options)), cache_(options_.folder) {}
 
-Recording EngineStore::record(const Description& network, const Signature& signature, const Resolve& resolve) {
+Recording EngineStore::record(const Description& network, DType operand, const Resolve& resolve) {
   Recording recording;
   recording.network = network.name();
-  recording.signature = signature;
+  recording.signature = network.signature(operand);
   recording.data = std::make_shared<onnx::DataFile>(recording.network + ".onnx.data");
   onnx::RecordOptions options;
   options.resolve = resolve;
-  onnx::Model model = onnx::record(network, signature, *recording.data, options);
+  onnx::Model model = onnx::record(network, recording.signature, operand, *recording.data, options);
   recording.graph = std::move(model.graph);
   recording.weights = std::move(model.initializers);
   recording.graph_hash = sha256(recording.graph);

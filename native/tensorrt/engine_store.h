@@ -45,7 +45,8 @@ class EngineStore {
   EngineStore(const Plugin& plugin, Options options);
 
   using Resolve = std::function<std::shared_ptr<const onnx::OnnxConstant>(const Constant&)>;
-  Recording record(const Description& network, const Signature& signature, const Resolve& resolve = {});
+  // Products read `operand`.
+  Recording record(const Description& network, DType operand, const Resolve& resolve = {});
 
   struct Plan {
     PlanKey key;

@@ -247,7 +247,7 @@ class TensorRtBackend final : public Backend {
     return exactly(symbols);
   }
 
-  std::shared_ptr<Engine> engine_for(const Description& description, const Signature& signature, const Ranges& ranges);
+  std::shared_ptr<Engine> engine_for(const Description& description, const Ranges& ranges);
 
   std::unique_ptr<Backend> cuda_;
   void* stream_;
@@ -258,10 +258,9 @@ class TensorRtBackend final : public Backend {
   std::list<Loaded> loaded_;
 };
 
-std::shared_ptr<Engine> TensorRtBackend::engine_for(const Description& description, const Signature& signature,
-                                                    const Ranges& ranges) {
+std::shared_ptr<Engine> TensorRtBackend::engine_for(const Description& description, const Ranges& ranges) {
   const Recording recording =
-      store_.record(description, signature, [](const Constant& constant) { return twin(constant).on_host; });
+      store_.record(description, operand_type(), [](const Constant& constant) { return twin(constant).on_host; });
   const std::string text = text_of(ranges);
   for (const Loaded& loaded : loaded_) {
     if (loaded.graph_hash != recording.graph_hash || loaded.weights_hash != recording.weights_hash ||
@@ -292,7 +291,7 @@ std::unique_ptr<Network> TensorRtBackend::compile(std::shared_ptr<const Descript
   // The other form of an output, e.g. pixels as f32, is for tests and tools.
   for (std::size_t i = 0; i < outputs.size(); ++i)
     if (outputs[i].dtype != signature.outputs[i].type) return on_cuda();
-  auto engine = engine_for(*description, signature, ranges_for(signature, *symbols));
+  auto engine = engine_for(*description, ranges_for(signature, *symbols));
   auto network = std::make_unique<EngineNetwork>(description->name(), std::move(engine), signature, inputs, outputs,
                                                  scratch_, stream_);
   network->prepare(*cuda_);
