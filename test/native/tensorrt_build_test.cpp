@@ -1,10 +1,7 @@
 // Plans of our own networks by TensorRT-RTX itself, which builds for a GPU that is not here. Skipped where its library
 // is not installed; CI has a stage that installs it.
-#include <unistd.h>
-
-#include <algorithm>
+#include <atomic>
 #include <filesystem>
-#include <fstream>
 
 #include "core/error.h"
 #include "core/weights.h"
@@ -14,6 +11,7 @@
 #include "pipeline/model_folder.h"
 #include "tensorrt/engine_store.h"
 #include "tensorrt/plugin_loader.h"
+#include "tensorrt_fixture.h"
 
 using namespace paella;
 using namespace paella::tensorrt;
@@ -22,22 +20,6 @@ using namespace paella::test;
 namespace {
 
 namespace fs = std::filesystem;
-
-class Folder {
- public:
-  Folder() {
-    std::string name = (fs::temp_directory_path() / "paella-plans-XXXXXX").string();
-    path_ = mkdtemp(name.data());
-  }
-  ~Folder() {
-    std::error_code error;
-    fs::remove_all(path_, error);
-  }
-  std::string path() const { return path_; }
-
- private:
-  fs::path path_;
-};
 
 // Null, and a skip, without TensorRT-RTX.
 const Plugin* rtx() {
@@ -60,10 +42,9 @@ Profile profile_of(std::int64_t multiple) {
           {32, 32, 64}, {1, 8, 12}};
 }
 
-// U-Net and VQGAN decoder: every layer is accepted, inputs and outputs are those that were declared, and what was built
-// is found again.
-void build_and_find(const Plugin& plugin, const std::string& model, const std::string& precision) {
-  const ModelConfig config = read_model_config(model);
+// U-Net and VQGAN decoder: every layer is accepted, inputs and outputs are those that were declared (the store compares
+// them), and what was built is found again.
+void build_and_find(const Plugin& plugin, const ModelConfig& config, const std::string& precision) {
   const auto backend = onnx::make_backend(precision);
   const auto source = [&](const char* component) {
     return config.folder.empty() ? random_weights(1)
@@ -73,10 +54,11 @@ void build_and_find(const Plugin& plugin, const std::string& model, const std::s
   Loader unet_loader(*unet_source, *backend), vqgan_loader(*vqgan_source, *backend);
   const Unet unet(config.unet, unet_loader);
   const Vqgan vqgan(config.vqgan, vqgan_loader);
-  const Folder folder;
+  const TemporaryFolder folder;
   EngineStore store(plugin, options_for(folder.path(), precision));
   const Profile profile = profile_of(config.size_multiple());
-  for (const auto& network : {unet.denoise(), vqgan.decoder()}) {
+  const std::shared_ptr<const Description> networks[] = {unet.denoise(), vqgan.decoder()};
+  for (const auto& network : networks) {
     const Recording recording = store.record(*network, backend->operand_type());
     const Ranges ranges = ranges_of(profile, recording.signature, config.vqgan.pixels_per_token());
     const EngineStore::Plan built = store.plan(recording, ranges);
@@ -87,11 +69,82 @@ void build_and_find(const Plugin& plugin, const std::string& model, const std::s
   }
 }
 
+// Three levels, attention in two of them, a skip into each: the shape of the 1-billion network, in small.
+ModelConfig small_v3() {
+  ModelConfig config;
+  config.unet.c_in = config.unet.c_out = 32;
+  config.unet.num_labels = 64;
+  config.unet.c_r = 16;
+  config.unet.c_cond = 48;
+  config.unet.c_hidden = {32, 64, 64};
+  config.unet.nhead = {-1, 4, 4};
+  config.unet.blocks = {1, 2, 1};
+  config.unet.byt5_embd = 40;
+  config.unet.clip_embd = config.unet.clip_image_embd = 0;
+  config.vqgan.c_hidden = 32;
+  config.vqgan.bottleneck_blocks = 2;
+  config.vqgan.codebook_size = 64;
+  return config;
+}
+
 }  // namespace
 
 TEST("TensorRT-RTX builds the networks of the bundled model") {
   const Plugin* plugin = rtx();
   if (plugin == nullptr) return;
   for (const char* precision : {"fp32", "bf16", "fp16"})
-    build_and_find(*plugin, PAELLA_SOURCE_DIR "/models/tiny", precision);
+    build_and_find(*plugin, read_model_config(PAELLA_SOURCE_DIR "/models/tiny"), precision);
+}
+
+TEST("TensorRT-RTX builds networks in the shape of the 1-billion model") {
+  const Plugin* plugin = rtx();
+  if (plugin == nullptr) return;
+  for (const char* precision : {"bf16", "fp16"}) build_and_find(*plugin, small_v3(), precision);
+}
+
+TEST("TensorRT-RTX: a build is cancelled half way, and nothing is left of it") {
+  const Plugin* plugin = rtx();
+  if (plugin == nullptr) return;
+  const ModelConfig config = small_v3();
+  const auto backend = onnx::make_backend("bf16");
+  const auto source = random_weights(1);
+  Loader loader(*source, *backend);
+  const Vqgan vqgan(config.vqgan, loader);
+  const TemporaryFolder folder;
+  EngineStore::Options options = options_for(folder.path(), "bf16");
+  std::atomic<int> steps{0};
+  std::string phase;
+  options.progress = [&](const std::string& network, const std::string& name, int, int) {
+    CHECK_EQUAL(network, "vqgan.decoder");
+    if (++steps == 10) phase = name;
+  };
+  options.cancelled = [&] { return steps >= 10; };
+  EngineStore store(*plugin, options);
+  const Recording recording = store.record(*vqgan.decoder(), backend->operand_type());
+  const Ranges ranges = ranges_of(profile_of(4), recording.signature, 4);
+  CHECK_THROWS(store.plan(recording, ranges), ErrorCode::aborted, "vqgan.decoder");
+  CHECK(steps >= 10 && !phase.empty());
+  for (const auto& file : fs::directory_iterator(folder.path())) CHECK(file.path().extension() == ".lock");
+  // The same store goes on.
+  steps = -1000000;
+  CHECK(store.plan(recording, ranges).built);
+}
+
+TEST("TensorRT-RTX: what it refuses is said in its own words") {
+  const Plugin* plugin = rtx();
+  if (plugin == nullptr) return;
+  const Graph graph{"no protocol buffer", {}};
+  BuildRequest request;
+  request.network = "unet";
+  request.graph = &graph;
+  request.compute_capability = "8.9";
+  request.strip = false;
+  CHECK_THROWS(plugin->build(request), ErrorCode::backend_unavailable, "unet: the graph could not be read");
+  CHECK(plugin->refusal(9, 0).find("does not support compute capability 9.0") != std::string::npos);
+  CHECK(plugin->refusal(8, 0).find("8.0") != std::string::npos);
+  CHECK_EQUAL(plugin->refusal(8, 9), "");
+  // Its header is looked at first, GPU or not: a file like this has to be built anew.
+  const std::vector<std::uint8_t> plan(100000, 7);
+  CHECK_THROWS(plugin->load(plan, graph, false, {}), ErrorCode::io, "it is no plan");
+  CHECK_THROWS(plugin->load(std::span(plan).first(4), graph, false, {}), ErrorCode::io, "cut off");
 }
