@@ -39,8 +39,10 @@ const ladder: Record<string, string[]> = {
   cuda: ['cuda', 'core'],
   tensorrt: ['tensorrt', 'onnx', 'cuda', 'core'],
   onnx: ['onnx', 'core'],
+  engines: ['engines', 'tensorrt', 'onnx', 'cuda', 'pipeline', 'models', 'core'],
+  export: ['export', 'onnx', 'pipeline', 'models', 'core'],
   // The top: the one place that knows which backends there are.
-  addon: ['addon', 'pipeline', 'models', 'core', 'cpu', 'cuda', 'tensorrt', 'onnx'],
+  addon: ['addon', 'engines', 'export', 'pipeline', 'models', 'core', 'cpu', 'cuda', 'tensorrt', 'onnx'],
 };
 
 t.test('native folders include downwards only', async (t) => {

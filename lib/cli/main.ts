@@ -7,6 +7,7 @@ import {
   decodeOptions,
   doctorOptions,
   encodeOptions,
+  exportOptions,
   generateOptions,
   inspectOptions,
 } from './options.js';
@@ -47,6 +48,12 @@ function describe(parser: Argv): Argv {
       'turn tokens (JSON) into an image',
       decodeOptions,
       command('decode', async () => (await import('./commands/decode.js')).run),
+    )
+    .command(
+      'export [name]',
+      'write the networks of a model as ONNX files',
+      exportOptions,
+      command('export', async () => (await import('./commands/export.js')).run),
     )
     .command(
       'bench',

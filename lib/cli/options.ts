@@ -85,6 +85,21 @@ export function decodeOptions(parser: Argv): Argv {
     .options(json);
 }
 
+export function exportOptions(parser: Argv): Argv {
+  return parser
+    .positional('name', { type: 'string', describe: 'the model, instead of --model' })
+    .options({
+      model: load.model as Options,
+      output: text('folder to make', { alias: 'o' }),
+      precision: text('of the products: fp32, bf16 or fp16', { defaultDescription: 'fp32' }),
+      networks: text('names separated by commas, e.g. unet,vqgan-decoder', { defaultDescription: 'all' }),
+      opset: text('version of the ONNX operators, 20 to 22', { defaultDescription: '20' }),
+      force: flag('replace an earlier export'),
+    })
+    .options(json)
+    .example('paella export tiny -o onnx/', '');
+}
+
 export function benchOptions(parser: Argv): Argv {
   const list = (what: string) => `${what}; a comma-separated list gives one run for each`;
   return parser

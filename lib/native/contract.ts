@@ -204,6 +204,50 @@ export interface NativeEngine {
   dispose(abort: boolean): Promise<void>;
 }
 
+export interface NativeExportRequest {
+  /** Absolute path of a model folder, or 'random:<configuration>'. */
+  model: string;
+  /** Exists and is empty. */
+  folder: string;
+  precision: 'fp32' | 'bf16' | 'fp16';
+  /** Of exportableNetworks(); empty: all that the model has. */
+  networks: string[];
+  opset: number;
+}
+
+/** Bytes; total 0: not known. */
+export interface NativeExportProgress {
+  phase: string;
+  done: number;
+  total: number;
+}
+
+/** An input or output. Sizes that may differ from call to call are symbols or terms of one: 'batch', 'height/2', '2*length-1'. */
+export interface NativeExportedPort {
+  name: string;
+  type: 'f32' | 'bf16' | 'f16' | 'i32' | 'u8';
+  shape: (number | string)[];
+}
+
+export interface NativeExportedNetwork {
+  name: string;
+  file: string;
+  dataFile: string;
+  inputs: NativeExportedPort[];
+  outputs: NativeExportedPort[];
+  /** What each symbol is a multiple of: a number, or another symbol. */
+  symbols: Record<string, { multipleOf: number | string }>;
+  nodes: number;
+  initializers: number;
+}
+
+export interface NativeExportResult {
+  /** The model's name. */
+  model: string;
+  networks: NativeExportedNetwork[];
+  data: { file: string; component: string; bytes: number }[];
+}
+
 export interface NativeModule {
   /** Same as package.json's version. */
   readonly version: string;
@@ -211,6 +255,13 @@ export interface NativeModule {
   backends(names?: readonly string[]): Promise<NativeBackendInfo[]>;
   /** Names accepted after 'random:'. */
   randomConfigurations(): string[];
+  /** Names of networks that exportModel() takes. */
+  exportableNetworks(): string[];
+  /** Writes ONNX files on a thread of its own. What was written before an error or cancel() stays in the folder. */
+  exportModel(
+    request: NativeExportRequest,
+    onProgress: ((progress: NativeExportProgress) => void) | null,
+  ): NativeJob<NativeExportResult>;
   load(
     request: NativeLoadRequest,
     onProgress: ((progress: NativeLoadProgress) => void) | null,

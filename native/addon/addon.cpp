@@ -8,6 +8,8 @@
 #include "addon/backends.h"
 #include "addon/convert.h"
 #include "addon/engine_object.h"
+#include "addon/export_job.h"
+#include "export/exporter.h"
 #include "pipeline/model_folder.h"
 
 namespace paella::addon {
@@ -69,12 +71,14 @@ Napi::Value backends(const Napi::CallbackInfo& info) {
   return deferred.Promise();
 }
 
-Napi::Value configurations(const Napi::CallbackInfo& info) {
-  const std::vector<std::string> names = random_configurations();
-  Napi::Array array = Napi::Array::New(info.Env(), names.size());
+Napi::Value list(Napi::Env env, const std::vector<std::string>& names) {
+  Napi::Array array = Napi::Array::New(env, names.size());
   for (std::uint32_t i = 0; i < names.size(); ++i) array.Set(i, names[i]);
   return array;
 }
+
+Napi::Value configurations(const Napi::CallbackInfo& info) { return list(info.Env(), random_configurations()); }
+Napi::Value networks(const Napi::CallbackInfo& info) { return list(info.Env(), exportable_networks()); }
 
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   auto environment = std::make_shared<Environment>();
@@ -95,6 +99,8 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("version", PAELLA_VERSION);
   exports.Set("backends", Napi::Function::New(env, backends, "backends"));
   exports.Set("randomConfigurations", Napi::Function::New(env, configurations, "randomConfigurations"));
+  exports.Set("exportableNetworks", Napi::Function::New(env, networks, "exportableNetworks"));
+  exports.Set("exportModel", Napi::Function::New(env, export_networks, "exportModel"));
   exports.Set("load", Napi::Function::New(env, load, "load"));
   return exports;
 }

@@ -4,6 +4,7 @@
 
 #include "addon/backends.h"
 #include "addon/convert.h"
+#include "addon/export_job.h"
 
 namespace paella::addon {
 
@@ -343,6 +344,7 @@ void stop(Environment& environment) {
     if (const auto handle = weak.lock()) handle->stop();
   environment.engines.clear();
   environment.surveys.clear();
+  stop_exports(environment);
 }
 
 }  // namespace paella::addon

@@ -20,6 +20,31 @@ MemoryMode memory_mode(const std::string& name) {
   fail(ErrorCode::invalid_option, "memory: expected resident, balanced or low, got ", name);
 }
 
+std::int64_t load_component(const ModelConfig& config, const std::string& component, Backend& backend,
+                            const std::function<void(const LoadProgress&)>& progress,
+                            const std::function<void(Loader&)>& make) {
+  const std::string path = config.folder + "/" + component + "/model.safetensors";
+  const auto source = config.folder.empty() ? random_weights(random_seed) : open_safetensors(path);
+  LoadProgress state{component, 0, 0};
+  if (progress && !config.folder.empty())
+    for (const TensorInfo& tensor : list_safetensors(path))
+      state.total += static_cast<std::size_t>(tensor.shape.elements()) * sizeof(float);
+  Loader loader(*source, backend, [&](std::size_t loaded) {
+    state.loaded += loaded;
+    if (progress) progress(state);
+  });
+  try {
+    make(loader);
+  } catch (const Error& error) {
+    // What is wrong with the values of a tensor is found where its file is not known.
+    const bool of_file = error.code() == ErrorCode::numeric || error.code() == ErrorCode::model_format;
+    if (config.folder.empty() || !of_file || std::string_view(error.what()).starts_with(path)) throw;
+    throw Error(error.code(), concat(path, ": ", error.what()), error.remedy());
+  }
+  source->check_all_used();
+  return loader.parameters();
+}
+
 Model::Model(ModelConfig config, Backend& backend, const std::function<void(const LoadProgress&)>& progress,
              MemoryMode mode)
     : config_(std::move(config)), backend_(backend), mode_(mode) {
@@ -32,27 +57,8 @@ Model::Model(ModelConfig config, Backend& backend, const std::function<void(cons
 
 void Model::load(const std::string& component, const std::function<void(const LoadProgress&)>& progress,
                  const std::function<void(Loader&)>& make) {
-  const std::string path = config_.folder + "/" + component + "/model.safetensors";
-  const auto source = config_.folder.empty() ? random_weights(random_seed) : open_safetensors(path);
-  LoadProgress state{component, 0, 0};
-  if (progress && !config_.folder.empty())
-    for (const TensorInfo& tensor : list_safetensors(path))
-      state.total += static_cast<std::size_t>(tensor.shape.elements()) * sizeof(float);
-  Loader loader(*source, backend_, [&](std::size_t loaded) {
-    state.loaded += loaded;
-    if (progress) progress(state);
-  });
   const std::size_t before = backend_.memory().weights;
-  try {
-    make(loader);
-  } catch (const Error& error) {
-    // What is wrong with the values of a tensor is found where its file is not known.
-    const bool of_file = error.code() == ErrorCode::numeric || error.code() == ErrorCode::model_format;
-    if (config_.folder.empty() || !of_file || std::string_view(error.what()).starts_with(path)) throw;
-    throw Error(error.code(), concat(path, ": ", error.what()), error.remedy());
-  }
-  source->check_all_used();
-  parameters_[component] = loader.parameters();
+  parameters_[component] = load_component(config_, component, backend_, progress, make);
   bytes_[component] = backend_.memory().weights - before;
 }
 

@@ -154,6 +154,7 @@ class TensorRtBackend final : public Backend {
  public:
   TensorRtBackend(const Plugin& plugin, std::unique_ptr<Backend> cuda, void* stream, BackendOptions options)
       : cuda_(std::move(cuda)),
+        recorder_(onnx::make_backend(cuda_->precision())),
         stream_(stream),
         options_(std::move(options)),
         store_(plugin, store_options()),
@@ -172,7 +173,8 @@ class TensorRtBackend final : public Backend {
   }
   std::vector<float> host_product(std::span<const float> x, std::span<const float> w, std::int64_t rows,
                                   std::int64_t inner, std::int64_t columns) override {
-    return cuda_->host_product(x, w, rows, inner, columns);
+    // Not CUDA's: the last bits of derived weights are part of a plan's key, and the same wherever it was built.
+    return recorder_->host_product(x, w, rows, inner, columns);
   }
 
   Buffer allocate(std::size_t bytes) override { return cuda_->allocate(bytes); }
@@ -249,7 +251,7 @@ class TensorRtBackend final : public Backend {
 
   std::shared_ptr<Engine> engine_for(const Description& description, const Ranges& ranges);
 
-  std::unique_ptr<Backend> cuda_;
+  std::unique_ptr<Backend> cuda_, recorder_;
   void* stream_;
   BackendOptions options_;
   EngineStore store_;
