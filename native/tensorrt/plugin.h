@@ -19,6 +19,10 @@
 namespace paella::tensorrt {
 
 enum class Severity { debug, info, warning, error };
+inline const char* name_of(Severity severity) {
+  constexpr const char* names[] = {"debug", "info", "warn", "error"};
+  return names[static_cast<int>(severity)];
+}
 using Log = std::function<void(Severity severity, const std::string& message)>;
 
 // A network as ONNX: the serialised ModelProto, whose initialisers have no data of their own, and their data.
