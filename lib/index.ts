@@ -1,6 +1,14 @@
 /** The public interface of paella-native. */
 export { backends } from './engine/backends.js';
 export { generate } from './engine/default-engine.js';
+export {
+  type CachedEngine,
+  cleanEngines,
+  type InspectedEngine,
+  inspectEngine,
+  listEngines,
+} from './engine/engine-cache.js';
+export { buildEngines, type EngineBuild } from './engine/engines.js';
 export { type ExportSource, exportOnnx, type OnnxExport } from './engine/export.js';
 export { Paella } from './engine/paella.js';
 export type { PredictInput } from './engine/predict.js';
@@ -20,6 +28,12 @@ export { PaellaError, type PaellaErrorCode } from './errors.js';
 export { type EncodeOptions, GeneratedImage, type ImageFormat } from './images/generated-image.js';
 export { type ImageInput, type RawImage, readMetadata } from './images/input.js';
 export type { ImageMetadata } from './images/metadata.js';
+export type {
+  BuildEnginesOptions,
+  EngineBuildProgress,
+  EngineProfile,
+  SizeRange,
+} from './options/engine-options.js';
 export type { ExportOptions, ExportProgress } from './options/export-options.js';
 export type { GenerateOptions } from './options/generate-options.js';
 export type { BackendName, LoadOptions, LoadProgress, Logger, Precision } from './options/load-options.js';

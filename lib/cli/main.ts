@@ -7,6 +7,7 @@ import {
   decodeOptions,
   doctorOptions,
   encodeOptions,
+  engineOptions,
   exportOptions,
   generateOptions,
   inspectOptions,
@@ -54,6 +55,12 @@ function describe(parser: Argv): Argv {
       'write the networks of a model as ONNX files',
       exportOptions,
       command('export', async () => (await import('./commands/export.js')).run),
+    )
+    .command(
+      'engine <action> [names..]',
+      'TensorRT engines: build those of a model; list, inspect or clean what is cached',
+      engineOptions,
+      command('engine', async () => (await import('./commands/engine.js')).run),
     )
     .command(
       'bench',

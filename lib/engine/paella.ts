@@ -24,6 +24,8 @@ import { invalidOption, validate } from '../options/validate.js';
 import { MAX_PROMPT_TOKENS, tokenize } from '../text/byt5-tokenizer.js';
 import { chooseBackend } from './backends.js';
 import { modelInfoOf, noTimings, statsOf } from './describe.js';
+import { engineFolder } from './engine-cache.js';
+import { readProfiles } from './engines.js';
 import { runJob } from './jobs.js';
 import { resolveModel } from './model-folder.js';
 import { type PredictInput, predictRequest } from './predict.js';
@@ -89,7 +91,12 @@ export class Paella implements AsyncDisposable {
       }
     };
     const native = await runJob(() => {
-      job = loadNative().load({ ...plain, model, backend, devices }, onProgress ? report : null);
+      const engines = { engineFolder: engineFolder(), engineProfiles: backend === 'tensorrt' ? readProfiles() : [] };
+      job = loadNative().load(
+        { ...plain, model, backend, devices, ...engines },
+        onProgress ? report : null,
+        logger && backend === 'tensorrt' ? (level, message) => logger[level]?.(message) : null,
+      );
       return job;
     }, signal).catch((error: unknown) => {
       throw thrown ? thrown.error : error;
