@@ -13,10 +13,10 @@
 namespace paella {
 
 struct ExportRequest {
-  std::string model;                  // as for read_model_config()
-  std::string folder;                 // exists; holds none of the files that will be written
-  std::string precision = "fp32";     // fp32, bf16 or fp16
-  std::vector<std::string> networks;  // names of exportable_networks(); empty: all that the model has
+  std::string model;                       // as for read_model_config()
+  std::string folder;                      // exists; holds none of the files that will be written
+  std::string precision = "fp32";          // fp32, bf16 or fp16
+  std::vector<std::string> networks = {};  // names of exportable_networks(); empty: all that the model has
   int opset = 20;
 };
 

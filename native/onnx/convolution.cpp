@@ -1,3 +1,4 @@
+#include "core/error.h"
 #include "onnx/onnx_ops.h"
 
 namespace paella::onnx {
@@ -8,6 +9,8 @@ void OnnxOps::do_depthwise_conv(const Tensor& x, const Tensor* skip, const Const
   std::string value = from.name;
   if (skip != nullptr) {
     const Value other = values_.read(*skip);
+    expect(Dims(other.dims.begin() + 1, other.dims.end()) == Dims(from.dims.begin() + 1, from.dims.end()),
+           "recording: depthwise_conv: expected a skip like ", text_of(from.dims), ", got ", text_of(other.dims));
     value =
         graph_.node("Concat", {value, for_rows(other.name, other.dims[0], from.dims[0])}, {{"axis", std::int64_t{-1}}});
   }

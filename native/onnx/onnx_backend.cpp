@@ -133,19 +133,19 @@ OnnxConstant::OnnxConstant(const HostTensor& tensor, Layout layout, DType type)
   shape = tensor.shape;
   const auto count = static_cast<std::size_t>(tensor.elements());
   bytes = count * size_of(type);
-  std::vector<std::uint8_t> own;
-  if (tensor.owner == nullptr) own.resize(bytes);
+  // Not a vector: billions of bytes need no zeros first.
+  std::shared_ptr<std::uint8_t[]> own;
+  if (tensor.owner == nullptr) own = std::make_shared_for_overwrite<std::uint8_t[]>(bytes);
   for (std::size_t first = 0; first < count; first += piece) {
     const std::vector<float> values =
         part_of(tensor, first, std::min(piece, count - first));  // checks that they are finite
     check_values(values, type, tensor.name);
-    if (tensor.owner == nullptr) convert(values, type, own.data() + first * size_of(type));
+    if (tensor.owner == nullptr) convert(values, type, own.get() + first * size_of(type));
   }
   if (tensor.owner != nullptr) return;
-  const auto kept = std::make_shared<const std::vector<std::uint8_t>>(std::move(own));
-  tensor_.data = kept->data();
+  tensor_.data = own.get();
   tensor_.dtype = type;
-  tensor_.owner = kept;
+  tensor_.owner = own;
 }
 
 const void* OnnxConstant::data() const { return tensor_.dtype == type_ ? tensor_.data : nullptr; }

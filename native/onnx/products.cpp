@@ -42,6 +42,8 @@ void OnnxOps::do_linear(const Tensor& x, const Linear& weights, Activation activ
 
 void OnnxOps::do_linear_add(const Tensor& residual, const Tensor& x, const Linear& weights) {
   const Value before = values_.read(residual), from = values_.read(x);
+  expect(Dims(before.dims.begin(), before.dims.end() - 1) == Dims(from.dims.begin(), from.dims.end() - 1),
+         "recording: linear_add: expected equal rows, got ", text_of(before.dims), " and ", text_of(from.dims));
   store(residual, binary("Add", before.name, product(from, weights)), DType::f32, before.dims);
 }
 
