@@ -31,7 +31,7 @@ async function findTool() {
 }
 
 function sources() {
-  return ['native', 'test/native']
+  return ['native', 'test/native', 'test/onnx']
     .filter((folder) => existsSync(path.join(root, folder)))
     .flatMap((folder) =>
       readdirSync(path.join(root, folder), { recursive: true, encoding: 'utf8' })

@@ -118,6 +118,7 @@ Napi::Object ExportJob::start(Napi::Env env, ExportRequest request) {
   thread_ = std::async(
       std::launch::async, [mailbox = mailbox_, weak, told, cancelled = cancelled_, request = std::move(request)] {
         auto last = std::chrono::steady_clock::now() - interval;
+        std::string phase;
         const auto on_progress = [&](const ExportProgress& progress) {
           if (*cancelled) throw Error(ErrorCode::aborted, "the export was aborted");
           const auto now = std::chrono::steady_clock::now();

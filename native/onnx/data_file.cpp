@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "core/error.h"
 #include "onnx/onnx_model.h"
@@ -81,7 +82,8 @@ void DataFile::write(const std::string& folder, const std::function<void(std::si
   const std::vector<std::uint8_t> padding(alignment);
   std::uint64_t at = 0;
   for (const auto& entry : entries_) {
-    file.append(padding.data(), static_cast<std::size_t>(entry->offset - at));
+    auto gap = static_cast<std::size_t>(entry->offset - at);
+    file.append(padding.data(), gap);
     const OnnxConstant& constant = *entry->constant;
     for (std::size_t first = 0; first < constant.bytes; first += write_bytes) {
       const std::size_t count = std::min(write_bytes, constant.bytes - first);
@@ -92,7 +94,7 @@ void DataFile::write(const std::string& folder, const std::function<void(std::si
         constant.read(first, buffer);
         file.append(buffer.data(), count);
       }
-      if (progress) progress(count);
+      if (progress) progress(count + std::exchange(gap, 0));
     }
     at = entry->offset + constant.bytes;
   }

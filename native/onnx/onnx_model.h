@@ -66,7 +66,7 @@ class DataFile {
   std::uint64_t bytes() const { return bytes_; }
 
   // Streams everything to folder/name(), which must not exist. `progress` is told the bytes written since the last
-  // call and may throw to cancel. ERR_IO. A file that was not finished is removed.
+  // call, bytes() in all, and may throw to cancel. ERR_IO. A file that was not finished is removed.
   void write(const std::string& folder, const std::function<void(std::size_t)>& progress = {}) const;
 
  private:

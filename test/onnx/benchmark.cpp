@@ -51,9 +51,7 @@ class Listing final : public WeightSource {
   std::shared_ptr<std::vector<float>> zeros_ = std::make_shared<std::vector<float>>();
 };
 
-void write_text(const std::string& path, const std::string& text) {
-  std::ofstream(path) << text;
-}
+void write_text(const std::string& path, const std::string& text) { std::ofstream(path) << text; }
 
 void write_weights(const std::string& path, const std::vector<TensorInfo>& tensors) {
   std::string header = "{";
@@ -72,7 +70,8 @@ void write_weights(const std::string& path, const std::vector<TensorInfo>& tenso
   const auto source = random_weights(1);
   for (const TensorInfo& tensor : tensors) {
     const HostTensor values = source->get(tensor.name, tensor.shape);
-    out.write(static_cast<const char*>(values.data), tensor.shape.elements() * static_cast<std::int64_t>(sizeof(float)));
+    out.write(static_cast<const char*>(values.data),
+              tensor.shape.elements() * static_cast<std::int64_t>(sizeof(float)));
     source->release(values);
   }
   out.flush();

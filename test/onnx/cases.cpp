@@ -2,7 +2,7 @@
 //
 //   paella_onnx_cases <empty folder>
 //
-// cases.json: {"graphs": [{"file", "precision", "opset", "run"}], "cases": [{"graph", "name", "bound", "inputs",
+// cases.json: {"graphs": [{"file", "precision", "opset", "by"}], "cases": [{"graph", "name", "bound", "inputs",
 // "outputs", …}]}; arrays lie in <number>.bin, row-major.
 #include <cstdio>
 #include <fstream>
@@ -67,13 +67,13 @@ class Folder {
 
   // Records a network; cases refer to it by `name`.
   void graph(const std::string& name, const Description& network, const Signature& signature, DType operand,
-             int opset = onnx::oldest_opset, bool run = true) {
+             int opset = onnx::oldest_opset, const char* by = "onnxruntime") {
     onnx::DataFile data(name + ".onnx.data");
     const onnx::Model model = onnx::record(network, signature, operand, data, {.opset = opset, .resolve = {}});
     onnx::write(model.graph, path_ + "/" + name + ".onnx");
     data.write(path_);
     graphs_.push_back(concat("{\"file\": ", quoted(name + ".onnx"), ", \"precision\": ", quoted(name_of(operand)),
-                             ", \"opset\": ", opset, ", \"run\": ", run ? "true" : "false", '}'));
+                             ", \"opset\": ", opset, ", \"by\": ", quoted(by), '}'));
     signatures_[name] = signature;
   }
 
@@ -167,7 +167,8 @@ struct DenoiseShape {
 
 std::string text_of(const DenoiseShape& shape) {
   std::ostringstream out;
-  out << shape.batch << " images, " << shape.rows << " rows, " << shape.height << "x" << shape.width << ", conditions of";
+  out << shape.batch << " images, " << shape.rows << " rows, " << shape.height << "x" << shape.width
+      << ", conditions of";
   for (const std::int64_t length : shape.lengths) out << ' ' << length;
   return out.str();
 }
@@ -189,7 +190,8 @@ std::vector<Input> denoise_inputs(const Unet& unet, Backend& cpu, const DenoiseS
     longest = std::max(longest, length + shape.padding);
     lengths.push_back(static_cast<std::int32_t>(length));
   }
-  for (std::int64_t row = 0; row < shape.rows; ++row) index.push_back(static_cast<std::int32_t>((row * 7) % conditions));
+  for (std::int64_t row = 0; row < shape.rows; ++row)
+    index.push_back(static_cast<std::int32_t>((row * 7) % conditions));
   std::vector<Input> inputs = {
       test::input_i32({shape.batch, shape.height, shape.width},
                       random.integers(shape.batch * shape.height * shape.width, config.num_labels)),
@@ -205,7 +207,8 @@ std::vector<Input> denoise_inputs(const Unet& unet, Backend& cpu, const DenoiseS
   for (std::size_t p = 0; p < lengths.size(); ++p) {
     std::vector<TensorSpec> outputs;
     for (const std::int64_t width : widths) outputs.push_back({{lengths[p], 2 * width}, DType::f32});
-    const auto kv = test::run(cpu, unet.condition(0, 0), {normal_input(random, {lengths[p], config.byt5_embd})}, outputs);
+    const auto kv =
+        test::run(cpu, unet.condition(0, 0), {normal_input(random, {lengths[p], config.byt5_embd})}, outputs);
     for (std::size_t block = 0; block < widths.size(); ++block) {
       auto& bytes = inputs[5 + block].bytes;
       const std::size_t each = bytes.size() / lengths.size();
@@ -239,18 +242,22 @@ void add_denoise(Folder& folder, const std::string& name, const Unet& unet, Back
                heat = buffer(each, DType::f32, temperature.data()), zeros = buffer(each, DType::f32, none.data()),
                values = buffer(features_shape, DType::f32, features[0].data()),
                tokens = buffer(grid, DType::i32, nullptr);
-  const StepInputs numbers{seed.tensor(each, DType::i64),  steps.tensor({1}, DType::i32),
-                           zeros.tensor(each, DType::f32), heat.tensor(each, DType::f32),
-                           zeros.tensor(each, DType::f32), zeros.tensor(each, DType::f32), {}};
+  const StepInputs numbers{seed.tensor(each, DType::i64),
+                           steps.tensor({1}, DType::i32),
+                           zeros.tensor(each, DType::f32),
+                           heat.tensor(each, DType::f32),
+                           zeros.tensor(each, DType::f32),
+                           zeros.tensor(each, DType::f32),
+                           {}};
   cpu.sampler().sample(values.tensor(features_shape, DType::f32), unet.head(), numbers, SampleMode::multinomial, false,
                        tokens.tensor(grid, DType::i32));
   std::vector<std::uint8_t> drawn(TensorSpec{grid, DType::i32}.bytes());
   cpu.download(tokens.tensor(grid, DType::i32), drawn.data());
   Comparison options{.bound = bound};
   if (graph == "-denoise")
-    options.extra = concat(", \"draw\": {\"head\": ", quoted(name + "-head"), ", \"step\": ", step,
-                           ", \"temperature\": 0.7, \"tokens\": ",
-                           folder.array("tokens", {grid, DType::i32}, drawn), '}');
+    options.extra =
+        concat(", \"draw\": {\"head\": ", quoted(name + "-head"), ", \"step\": ", step,
+               ", \"temperature\": 0.7, \"tokens\": ", folder.array("tokens", {grid, DType::i32}, drawn), '}');
   folder.write_case(name + graph, text_of(shape), inputs, outputs, features, options);
 }
 
@@ -305,8 +312,13 @@ void add_variants(Folder& folder, const std::string& path, Backends& backends, R
   const Signature signature = network->signature(DType::f32);
   const DenoiseShape guided{1, 2, 2 * m, 3 * m, 3, 1, {4, 6}, 2};
   folder.graph("fixed-denoise-only", *network,
-               signature.fixed({{"batch", 1}, {"rows", 2}, {"height", 2 * m}, {"width", 3 * m}, {"steps", 3},
-                                {"conditions", 2}, {"condition_length", 8}}),
+               signature.fixed({{"batch", 1},
+                                {"rows", 2},
+                                {"height", 2 * m},
+                                {"width", 3 * m},
+                                {"steps", 3},
+                                {"conditions", 2},
+                                {"condition_length", 8}}),
                DType::f32);
   add_denoise(folder, "fixed", unet.cpu, cpu, guided, random, "-denoise-only");
   // Rows are images: no row map, no repetition.
@@ -342,7 +354,8 @@ void add_vqgan(Folder& folder, const std::string& name, const std::string& path,
     const Shape image{grid[0], grid[1] * scale, grid[2] * scale, 3};
     folder.add(name + "-decoder-f32", grid.text(), cpu, vqgan.cpu.decoder(), {tokens}, {{image, DType::f32}});
     // A value within rounding of a half may go either way: one step of 255.
-    folder.add(name + "-decoder", grid.text(), cpu, vqgan.cpu.decoder(), {tokens}, {{image, DType::u8}}, {.bound = 1e-3});
+    folder.add(name + "-decoder", grid.text(), cpu, vqgan.cpu.decoder(), {tokens}, {{image, DType::u8}},
+               {.bound = 1e-3});
     std::vector<std::uint8_t> pixels(static_cast<std::size_t>(image.elements()));
     std::vector<float> values;
     const auto noise = random.integers(image.elements(), 256);
@@ -370,33 +383,56 @@ void add_text_encoder(Folder& folder, const std::string& name, const std::string
                {{{length, config.d_model}, DType::f32}});
 }
 
-// Other precisions: the graph is checked, and run where ONNX Runtime can. Compared with fp32: the bound is the rounding.
+// Other precisions, compared with fp32: the bound is their rounding. ONNX Runtime runs fp16 on the CPU; bf16 it does
+// not, and ONNX's own reference evaluator stands in.
 void add_precisions(Folder& folder, const std::string& model, Backends& backends, Random& random) {
-  for (const auto& [precision, type, bound, run] :
-       {std::tuple{"bf16", DType::bf16, 0.0, false}, {"fp16", DType::f16, 1e-2, true}}) {
+  Backend& cpu = *backends.cpu;
+  const auto unet = load<Unet, UnetConfig>(model + "/unet", cpu);
+  const auto vqgan = load<Vqgan, VqganConfig>(model + "/vqgan", cpu);
+  const auto encoder = load<Byt5Encoder, Byt5Config>(model + "/text_encoder", cpu);
+  const UnetConfig& config = unet.config();
+  for (const auto& [precision, type, bound] : {std::tuple{"bf16", DType::bf16, 2e-2}, {"fp16", DType::f16, 4e-3}}) {
     const auto recorder = onnx::make_backend(precision);
-    const auto graph = [&](const std::string& name, const NetworkPtr& network, bool runs) {
-      folder.graph(concat(precision, '-', name), *network, network->signature(type), type, onnx::oldest_opset, runs);
+    const auto named = [&](const char* name) { return concat(precision, '-', name); };
+    const auto graph = [&](const char* name, const NetworkPtr& network, Signature signature) {
+      folder.graph(named(name), *network, signature, type, onnx::oldest_opset,
+                   type == DType::bf16 ? "reference" : "onnxruntime");
     };
-    const auto unet = load<Unet, UnetConfig>(model + "/unet", *recorder);
-    const auto vqgan = load<Vqgan, VqganConfig>(model + "/vqgan", *recorder);
-    const auto encoder = load<Byt5Encoder, Byt5Config>(model + "/text_encoder", *recorder);
-    graph("denoise", unet.denoise(), run);
-    graph("condition", unet.condition(0, 0), run);
-    graph("modulation", unet.modulation(), run);
-    graph("head", unet.logits(), run);
-    graph("decoder", vqgan.decoder(), run);
-    graph("encoder", vqgan.encoder(), run);
-    graph("text-encoder", encoder.network(), run);
-    if (!run) continue;
-    const auto exact = load<Unet, UnetConfig>(model + "/unet", *backends.cpu);
-    const std::int64_t m = exact.config().token_multiple();
+    const auto with_defaults = [&](const char* name, const NetworkPtr& network) {
+      graph(name, network, network->signature(type));
+    };
+    const auto recorded_unet = load<Unet, UnetConfig>(model + "/unet", *recorder);
+    const auto recorded_vqgan = load<Vqgan, VqganConfig>(model + "/vqgan", *recorder);
+    with_defaults("denoise", recorded_unet.denoise());
+    with_defaults("condition", recorded_unet.condition(0, 0));
+    with_defaults("head", recorded_unet.logits());
+    with_defaults("text-encoder", load<Byt5Encoder, Byt5Config>(model + "/text_encoder", *recorder).network());
+    const NetworkPtr decoder = recorded_vqgan.decoder();
+    Signature decoded = decoder->signature(type);
+    decoded.outputs[0].type = DType::f32;
+    graph("decoder-f32", decoder, decoded);
+
+    const std::int64_t m = config.token_multiple();
     const DenoiseShape shape{2, 4, 2 * m, 3 * m, 2, 1, {5, 11}, 2};
-    auto inputs = denoise_inputs(exact, *backends.cpu, shape, random);
-    const TensorSpec features{{shape.rows, shape.height, shape.width, exact.config().c_out}, DType::f32};
-    // The keys and values go in as fp16: check.py converts what the graph declares otherwise.
-    folder.add(concat(precision, "-denoise"), text_of(shape), *backends.cpu, exact.denoise(), inputs, {features},
-               {.bound = bound});
+    const Shape features{shape.rows, shape.height, shape.width, config.c_out};
+    folder.add(named("denoise"), text_of(shape), cpu, unet.denoise(), denoise_inputs(unet, cpu, shape, random),
+               {{features, DType::f32}}, {.bound = bound});
+    std::vector<TensorSpec> kv;
+    for (const std::int64_t width : unet.attention_widths()) kv.push_back({{9, 2 * width}, DType::f32});
+    folder.add(named("condition"), "9 words", cpu, unet.condition(0, 0), {normal_input(random, {9, config.byt5_embd})},
+               kv, {.bound = bound});
+    folder.add(named("head"), features.text(), cpu, unet.logits(), {normal_input(random, features)},
+               {{features.with_last(config.num_labels), DType::f32}}, {.bound = bound});
+    const std::int64_t length = 21, heads = encoder.config().num_heads;
+    folder.add(named("text-encoder"), concat(length, " ids"), cpu, encoder.network(),
+               {test::input_i32({length}, random.integers(length, encoder.config().vocab_size)),
+                test::input_f32({heads, 2 * length - 1}, encoder.position_bias(length))},
+               {{{length, encoder.config().d_model}, DType::f32}}, {.bound = bound});
+    const Shape grid{2, 5, 3};
+    const std::int64_t scale = vqgan.config().pixels_per_token();
+    folder.add(named("decoder-f32"), grid.text(), cpu, vqgan.decoder(),
+               {test::input_i32(grid, random.integers(grid.elements(), vqgan.config().codebook_size))},
+               {{{grid[0], grid[1] * scale, grid[2] * scale, 3}, DType::f32}}, {.bound = bound});
   }
 }
 

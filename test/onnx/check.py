@@ -1,9 +1,10 @@
-"""Checks the graphs of paella_onnx_cases: ONNX's checker and shape inference on all, ONNX Runtime against the CPU executor.
+"""Checks the graphs of paella_onnx_cases: ONNX's checker and shape inference on all, ONNX Runtime (for bf16
+ONNX's reference evaluator) against the CPU executor.
 
     python check.py <folder>
 
-Prints a line for each graph with the largest relative error (norm of the difference over norm) of its cases, and closes
-with 'N passed, N failed'.
+Prints a line for each graph with the largest relative error (norm of the difference over norm) of its cases, and closes with
+'N passed, N failed'.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import json
 import sys
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import onnx
 import onnxruntime
+from onnx.reference import ReferenceEvaluator
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts" / "reference"))
 from philox import gumbel  # noqa: E402
@@ -84,32 +87,44 @@ def draw(logits: np.ndarray, temperature: float, step: int) -> np.ndarray:
     return tokens
 
 
-class Sessions:
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self.made: dict[str, onnxruntime.InferenceSession] = {}
+class Runners:
+    """One for each graph, made when it is first run."""
 
-    def run(self, graph: str, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
-        if graph not in self.made:
+    def __init__(self, folder: Path, graphs: list[dict]):
+        self.folder = folder
+        self.by = {graph["file"].removesuffix(".onnx"): graph["by"] for graph in graphs}
+        self.made: dict[str, tuple[dict[str, np.dtype], object]] = {}
+
+    def make(self, graph: str):
+        file = str(self.folder / f"{graph}.onnx")
+        if self.by[graph] == "reference":
+            model = onnx.load(file)
+            declared, runner = model.graph.input, ReferenceEvaluator(model)
+        else:
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = 2
             options.log_severity_level = 3
-            self.made[graph] = onnxruntime.InferenceSession(
-                str(self.folder / f"{graph}.onnx"), options, providers=["CPUExecutionProvider"]
-            )
-        session = self.made[graph]
-        for declared in session.get_inputs():
-            if declared.type == "tensor(float16)":
-                inputs[declared.name] = inputs[declared.name].astype(np.float16)
-        return session.run(None, inputs)
+            declared = onnx.load(file, load_external_data=False).graph.input
+            runner = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        types = {each.name: onnx.helper.tensor_dtype_to_np_dtype(each.type.tensor_type.elem_type) for each in declared}
+        return types, runner
+
+    def run(self, graph: str, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        if graph not in self.made:
+            self.made[graph] = self.make(graph)
+        types, runner = self.made[graph]
+        # What the CPU executor takes in f32, a graph of another precision takes in that.
+        return runner.run(None, {name: value.astype(types[name], copy=False) for name, value in inputs.items()})
 
 
-def check_case(sessions: Sessions, folder: Path, case: dict) -> tuple[float, list[str]]:
+def check_case(runners: Runners, folder: Path, case: dict) -> tuple[float, list[str]]:
     inputs = {item["name"]: load(folder, item) for item in case["inputs"]}
-    found = sessions.run(case["graph"], inputs)
+    found = runners.run(case["graph"], inputs)
     wrong, worst = [], 0.0
     for item, value in zip(case["outputs"], found, strict=True):
         expected = load(folder, item)
+        if value.dtype in (np.float16, ml_dtypes.bfloat16):
+            value = value.astype(np.float32)
         if value.dtype != expected.dtype or value.shape != expected.shape:
             wrong.append(f"{item['name']}: expected {expected.dtype} {expected.shape}, got {value.dtype} {value.shape}")
         elif case["exact"]:
@@ -122,7 +137,7 @@ def check_case(sessions: Sessions, folder: Path, case: dict) -> tuple[float, lis
                 wrong.append(f"{item['name']}: expected a relative error of at most {case['bound']:g}, got {error:.3g}")
     if "draw" in case and not wrong:
         how = case["draw"]
-        logits = sessions.run(how["head"], {"features": found[0]})[0]
+        logits = runners.run(how["head"], {"features": found[0]})[0]
         expected = load(folder, how["tokens"])
         tokens = draw(logits, how["temperature"], how["step"])
         if not np.array_equal(tokens, expected):
@@ -133,7 +148,7 @@ def check_case(sessions: Sessions, folder: Path, case: dict) -> tuple[float, lis
 def main() -> int:
     folder = Path(sys.argv[1])
     content = json.loads((folder / "cases.json").read_text())
-    sessions = Sessions(folder)
+    runners = Runners(folder, content["graphs"])
     passed = failed = 0
     for graph in content["graphs"]:
         name = graph["file"].removesuffix(".onnx")
@@ -142,12 +157,15 @@ def main() -> int:
         passed, failed = passed + (not wrong), failed + bool(wrong)
         worst = 0.0
         for case in cases:
-            error, problems = check_case(sessions, folder, case)
+            error, problems = check_case(runners, folder, case)
             worst = max(worst, error)
             passed, failed = passed + (not problems), failed + bool(problems)
             wrong += [f"{case['name']}: {problem}" for problem in problems]
         drawn = sum("draw" in case for case in cases)
-        what = f"{len(cases)} cases, error {worst:.1e}" if cases else "checked, not run"
+        if not cases:
+            wrong.append("no case runs it")
+            failed += 1
+        what = f"{len(cases)} cases, error {worst:.1e}"
         print(f"{'✗' if wrong else '✓'} {name}: {what}{f', {drawn} draws equal' if drawn and not wrong else ''}")
         for line in wrong:
             print(f"    {line}")
