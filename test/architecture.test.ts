@@ -96,7 +96,8 @@ t.test('which GPU engine is there is asked of the table, at run time', async (t)
     t.same(read(file).match(guard) ?? [], [], `${file} is the same with and without CUDA`);
   }
   // One addon for all builds, so no target but the plug-in's own may depend on the option.
-  for (const file of filesIn('native/addon', /CMakeLists\.txt$/)) t.notMatch(read(file), /PAELLA_(?:CUDA|TENSORRT)\b/, file);
+  for (const file of filesIn('native/addon', /CMakeLists\.txt$/))
+    t.notMatch(read(file), /PAELLA_(?:CUDA|TENSORRT)\b/, file);
 });
 
 t.test('every header guards itself', async (t) => {

@@ -7,8 +7,8 @@
 
 #include "addon/backends.h"
 #include "addon/convert.h"
-#include "addon/engine_object.h"
 #include "addon/engine_job.h"
+#include "addon/engine_object.h"
 #include "addon/export_job.h"
 #include "export/exporter.h"
 #include "pipeline/model_folder.h"

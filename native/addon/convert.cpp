@@ -71,8 +71,8 @@ std::vector<tensorrt::Profile> engine_profiles(const Napi::Value& value) {
       const auto at = [&](std::uint32_t place) { return three.Get(place).ToNumber().Int64Value(); };
       return tensorrt::Range{at(0), at(1), at(2)};
     };
-    profiles.push_back({string_member(object, "name"), string_member(object, "precision"), range("batch"), range("width"),
-                        range("height"), range("condition"), range("steps")});
+    profiles.push_back({string_member(object, "name"), string_member(object, "precision"), range("batch"),
+                        range("width"), range("height"), range("condition"), range("steps")});
   }
   return profiles;
 }

@@ -65,7 +65,8 @@ std::string plugin_folder() {
 const OpenedPlugin& plugin() {
   static const OpenedPlugin opened = [] {
     const char* named = std::getenv("PAELLA_CUDA_PLUGIN");
-    if (named == nullptr || *named == '\0') return open_plugin((std::filesystem::path(plugin_folder()) / plugin_file).string());
+    if (named == nullptr || *named == '\0')
+      return open_plugin((std::filesystem::path(plugin_folder()) / plugin_file).string());
     OpenedPlugin result = open_plugin(named);
     if (!result.found) {
       result.reason = concat("PAELLA_CUDA_PLUGIN: expected a file, got ", named);

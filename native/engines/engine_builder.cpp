@@ -35,8 +35,10 @@ Target target_of(const EngineBuildRequest& request) {
   Target target;
   if (!request.compute_capability.empty()) {
     if (request.flavour == "enterprise")
-      fail(ErrorCode::invalid_option, "computeCapability: expected nothing with the full TensorRT, which builds for the "
-           "GPU at hand only, got ", request.compute_capability);
+      fail(ErrorCode::invalid_option,
+           "computeCapability: expected nothing with the full TensorRT, which builds for the "
+           "GPU at hand only, got ",
+           request.compute_capability);
     target.plugin = &usable(choose(tensorrt::plugins(), "rtx", std::nullopt));
     target.compute_capability = request.compute_capability;
     target.strip = false;  // needs the GPU
@@ -48,9 +50,10 @@ Target target_of(const EngineBuildRequest& request) {
   }
   const cuda::Availability found = cuda::availability(cuda::plugin());
   if (!found.available)
-    throw Error(ErrorCode::backend_unavailable,
-                concat("backend tensorrt is unavailable: no plan can be built for the GPU of this machine: ", found.reason),
-                "Name a compute capability, for which TensorRT-RTX builds without a GPU.");
+    throw Error(
+        ErrorCode::backend_unavailable,
+        concat("backend tensorrt is unavailable: no plan can be built for the GPU of this machine: ", found.reason),
+        "Name a compute capability, for which TensorRT-RTX builds without a GPU.");
   const auto& devices = found.survey.devices;
   if (request.device < 0 || static_cast<std::size_t>(request.device) >= devices.size())
     fail(ErrorCode::invalid_option, "device: expected a number below ", devices.size(), ", got ", request.device);

@@ -14,11 +14,12 @@
 namespace paella {
 
 struct EngineBuildRequest {
-  std::string model;              // as for read_model_config()
-  std::string folder;             // of the plan cache
+  std::string model;               // as for read_model_config()
+  std::string folder;              // of the plan cache
   std::string precision = "bf16";  // fp32, bf16 or fp16
-  std::string flavour;            // "enterprise" or "rtx"; empty: the first that works here
-  // "8.9": for a GPU of this kind that need not be here; TensorRT-RTX only. Empty: for the GPU `device` of this machine.
+  std::string flavour;             // "enterprise" or "rtx"; empty: the first that works here
+  // "8.9": for a GPU of this kind that need not be here; TensorRT-RTX only. Empty: for the GPU `device` of this
+  // machine.
   std::string compute_capability;
   int device = 0;
   std::vector<tensorrt::Profile> profiles;  // those for another precision are left out

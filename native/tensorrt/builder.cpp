@@ -55,9 +55,8 @@ class Progress final : public nvinfer1::IProgressMonitor {
 
 [[noreturn]] void refuse(const BuildRequest& request, Logger& logger, const std::string& what) {
   const std::string errors = logger.take_errors();
-  throw Error(ErrorCode::backend_unavailable,
-              concat("TensorRT ", opened_library().info.version, ": ", request.network, ": ", what,
-                     errors.empty() ? "" : ":\n", errors));
+  throw Error(ErrorCode::backend_unavailable, concat("TensorRT ", opened_library().info.version, ": ", request.network,
+                                                     ": ", what, errors.empty() ? "" : ":\n", errors));
 }
 
 // The network refers to memory of the parser (small constants of the graph), which must live until the plan is built.
@@ -122,18 +121,21 @@ void configure(const BuildRequest& request, nvinfer1::IBuilderConfig& config, Lo
     capability = static_cast<nvinfer1::ComputeCapability>(number);
   }
   if (!config.setComputeCapability(capability, 0))
-    refuse(request, logger, concat("it does not make code for compute capability ", wanted.empty() ? "of this GPU" : wanted));
+    refuse(request, logger,
+           concat("it does not make code for compute capability ", wanted.empty() ? "of this GPU" : wanted));
 #else
   if (!request.compute_capability.empty())
-    refuse(request, logger, concat("it builds for the GPU at hand only, not for compute capability ",
-                                   request.compute_capability, " (TensorRT-RTX can)"));
+    refuse(request, logger,
+           concat("it builds for the GPU at hand only, not for compute capability ", request.compute_capability,
+                  " (TensorRT-RTX can)"));
 #endif
 }
 
 std::vector<IoTensor> io_of(const nvinfer1::INetworkDefinition& network) {
   std::vector<IoTensor> io;
   const auto add = [&](const nvinfer1::ITensor& tensor, bool input) {
-    io.push_back({tensor.getName(), dtype_of(tensor.getType(), tensor.getName()), dims_of(tensor.getDimensions()), input});
+    io.push_back(
+        {tensor.getName(), dtype_of(tensor.getType(), tensor.getName()), dims_of(tensor.getDimensions()), input});
   };
   for (int i = 0; i < network.getNbInputs(); ++i) add(*network.getInput(i), true);
   for (int i = 0; i < network.getNbOutputs(); ++i) add(*network.getOutput(i), false);

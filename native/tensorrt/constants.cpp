@@ -16,8 +16,7 @@ class Constants final : public Ops {
  public:
   Constants(DType operand, std::function<void(const Constant&)> found) : operand_(operand), found_(std::move(found)) {
     // Addresses that nobody dereferences.
-    arena().use(reinterpret_cast<void*>(std::uintptr_t{Arena::alignment}),
-                std::numeric_limits<std::size_t>::max() / 4);
+    arena().use(reinterpret_cast<void*>(std::uintptr_t{Arena::alignment}), std::numeric_limits<std::size_t>::max() / 4);
   }
   DType operand_type() const override { return operand_; }
 

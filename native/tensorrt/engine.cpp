@@ -19,7 +19,8 @@ struct Parts {
 
 [[noreturn]] void failed(Parts& parts, ErrorCode code, const std::string& what) {
   const std::string errors = parts.logger.take_errors();
-  throw Error(code, concat("TensorRT ", opened_library().info.version, ": ", what, errors.empty() ? "" : ":\n", errors));
+  throw Error(code,
+              concat("TensorRT ", opened_library().info.version, ": ", what, errors.empty() ? "" : ":\n", errors));
 }
 
 class TensorRtExecution final : public Execution {
@@ -84,8 +85,7 @@ class TensorRtEngine final : public Engine {
   std::size_t weight_bytes() const override { return weight_bytes_; }
   std::string layers() const override {
     const std::unique_ptr<nvinfer1::IEngineInspector> inspector(parts_->engine->createEngineInspector());
-    const char* text =
-        inspector ? inspector->getEngineInformation(nvinfer1::LayerInformationFormat::kJSON) : nullptr;
+    const char* text = inspector ? inspector->getEngineInformation(nvinfer1::LayerInformationFormat::kJSON) : nullptr;
     return text != nullptr ? text : "";
   }
   std::unique_ptr<Execution> execution(std::span<const Shape> inputs) override {
@@ -99,14 +99,14 @@ class TensorRtEngine final : public Engine {
 };
 
 #if defined(TRT_MAJOR_RTX)
-// Reads the header of a plan only; what it finds wrong is not a damaged file alone, but also a GPU that is not supported.
+// Reads the header of a plan only; what it finds wrong is not a damaged file alone, but also a GPU that is not
+// supported.
 void check_validity(Parts& parts, std::span<const std::uint8_t> plan) {
   using Reason = nvinfer1::EngineInvalidityDiagnostics;
   if (static_cast<std::int64_t>(plan.size()) < parts.runtime->getEngineHeaderSize())
     failed(parts, ErrorCode::io, "the plan is cut off");
   std::uint64_t reasons = 0;
-  const auto validity =
-      parts.runtime->getEngineValidity(plan.data(), static_cast<std::int64_t>(plan.size()), &reasons);
+  const auto validity = parts.runtime->getEngineValidity(plan.data(), static_cast<std::int64_t>(plan.size()), &reasons);
   if (validity != nvinfer1::EngineValidity::kINVALID) return;
   const auto has = [&](Reason reason) { return (reasons & static_cast<std::uint64_t>(reason)) != 0; };
   std::string text;
@@ -122,9 +122,9 @@ void check_validity(Parts& parts, std::span<const std::uint8_t> plan) {
   say(Reason::kCUDA_ERROR, "CUDA does not work here");
   // A new build helps against the first and the sixth.
   const bool of_file = has(Reason::kVERSION_MISMATCH) || has(Reason::kMALFORMED_ENGINE);
-  const ErrorCode code = of_file                                  ? ErrorCode::io
+  const ErrorCode code = of_file                                 ? ErrorCode::io
                          : has(Reason::kINSUFFICIENT_GPU_MEMORY) ? ErrorCode::out_of_memory
-                                                                  : ErrorCode::backend_unavailable;
+                                                                 : ErrorCode::backend_unavailable;
   failed(parts, code, concat("the plan is refused: ", text.empty() ? "no reason given" : text));
 }
 #else
@@ -135,8 +135,8 @@ void check_validity(Parts&, std::span<const std::uint8_t>) {}
 // the engine.
 void refit(Parts& parts, const Graph& graph) {
   const EntryPoints& entry = entry_points();
-  const std::unique_ptr<nvinfer1::IRefitter> refitter(static_cast<nvinfer1::IRefitter*>(
-      entry.create_refitter(parts.engine.get(), &parts.logger, NV_TENSORRT_VERSION)));
+  const std::unique_ptr<nvinfer1::IRefitter> refitter(
+      static_cast<nvinfer1::IRefitter*>(entry.create_refitter(parts.engine.get(), &parts.logger, NV_TENSORRT_VERSION)));
   if (!refitter) failed(parts, ErrorCode::io, "the plan takes no weights");
   const std::unique_ptr<nvonnxparser::IParserRefitter> parser(static_cast<nvonnxparser::IParserRefitter*>(
       entry.create_parser_refitter(refitter.get(), &parts.logger, NV_ONNX_PARSER_VERSION)));
@@ -156,8 +156,7 @@ std::unique_ptr<Engine> load_engine(std::span<const std::uint8_t> plan, const Gr
                                     const Log& log) {
   const EntryPoints& entry = entry_points();
   auto parts = std::make_shared<Parts>(log);
-  parts->runtime.reset(
-      static_cast<nvinfer1::IRuntime*>(entry.create_runtime(&parts->logger, NV_TENSORRT_VERSION)));
+  parts->runtime.reset(static_cast<nvinfer1::IRuntime*>(entry.create_runtime(&parts->logger, NV_TENSORRT_VERSION)));
   if (!parts->runtime) failed(*parts, ErrorCode::backend_unavailable, "its runtime could not be made");
   check_validity(*parts, plan);
   parts->engine.reset(parts->runtime->deserializeCudaEngine(plan.data(), plan.size()));

@@ -31,7 +31,8 @@ void check_io(const Recording& recording, const std::vector<IoTensor>& io) {
   expect(io.size() == expected.size(), recording.network, ": expected ", expected.size(),
          " inputs and outputs of the engine, got ", io.size());
   for (const IoTensor& tensor : expected) {
-    const auto found = std::find_if(io.begin(), io.end(), [&](const IoTensor& each) { return each.name == tensor.name; });
+    const auto found =
+        std::find_if(io.begin(), io.end(), [&](const IoTensor& each) { return each.name == tensor.name; });
     expect(found != io.end() && found->dtype == tensor.dtype && found->input == tensor.input, recording.network,
            ": expected the engine's ", tensor.input ? "input " : "output ", tensor.name, " of type ",
            name_of(tensor.dtype), ", got ", found == io.end() ? "none" : name_of(found->dtype));
@@ -109,8 +110,8 @@ PlanKey EngineStore::key_of(const Recording& recording, const Ranges& ranges, bo
           options_.compute_capability,
           options_.precision,
           text_of(ranges),
-          concat(strip ? "strip-plan refit-identical" : "weights-in-plan", " no-tf32 workspace=",
-                 options_.workspace_bytes)};
+          concat(strip ? "strip-plan refit-identical" : "weights-in-plan",
+                 " no-tf32 workspace=", options_.workspace_bytes)};
 }
 
 void EngineStore::say(Severity severity, const std::string& message) const {
@@ -178,8 +179,7 @@ std::shared_ptr<Engine> EngineStore::engine(const Recording& recording, const Ra
   Plan found = plan(recording, ranges);
   const Weights weights = weights_of(recording);
   const auto load = [&] {
-    std::shared_ptr<Engine> engine =
-        plugin_.load(found.file.plan, weights.graph, found.file.stripped, options_.log);
+    std::shared_ptr<Engine> engine = plugin_.load(found.file.plan, weights.graph, found.file.stripped, options_.log);
     check_io(recording, engine->io());
     return engine;
   };

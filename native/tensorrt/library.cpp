@@ -18,6 +18,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* title = is_rtx ? "TensorRT-RTX" : "TensorRT";
+// Weights are handed to the parser from memory (IParser::loadInitializer), which came with 10.13.
+constexpr int oldest_minor = !is_rtx && NV_TENSORRT_MAJOR == 10 ? 13 : 0;
 const std::string major_text = std::to_string(NV_TENSORRT_MAJOR);
 const std::string inference_stem = is_rtx ? "libtensorrt_rtx.so" : "libnvinfer.so";
 const std::string parser_stem = is_rtx ? "libtensorrt_onnxparser_rtx.so" : "libnvonnxparser.so";
@@ -27,7 +29,8 @@ std::string headers_version() { return concat(NV_TENSORRT_MAJOR, '.', NV_TENSORR
 
 std::string install_remedy() {
   return concat("Set TENSORRT_ROOT to the folder of ", title, ' ', NV_TENSORRT_MAJOR,
-                is_rtx ? concat('.', NV_TENSORRT_MINOR) : "", ", or install its libraries with pip (docs/tensorrt.md).");
+                is_rtx ? concat('.', NV_TENSORRT_MINOR) : "",
+                ", or install its libraries with pip (docs/tensorrt.md).");
 }
 
 std::string environment(const char* name) {
@@ -38,7 +41,8 @@ std::string environment(const char* name) {
 void add_site_packages(std::vector<fs::path>& folders, const fs::path& prefix) {
   std::error_code error;
   for (const char* library : {"lib", "lib64"})
-    for (fs::directory_iterator python(prefix / library, error), end; !error && python != end; python.increment(error)) {
+    for (fs::directory_iterator python(prefix / library, error), end; !error && python != end;
+         python.increment(error)) {
       if (!python->path().filename().string().starts_with("python3")) continue;
       for (const char* packages : {"site-packages", "dist-packages"})
         folders.push_back(python->path() / packages / pip_folder);
@@ -60,7 +64,8 @@ std::vector<fs::path> search_folders() {
     if (!folder.empty()) folders.emplace_back(folder);
   for (const char* prefix : {"VIRTUAL_ENV", "CONDA_PREFIX"})
     if (const std::string value = environment(prefix); !value.empty()) add_site_packages(folders, value);
-  if (const std::string home = environment("HOME"); !home.empty()) add_site_packages(folders, fs::path(home) / ".local");
+  if (const std::string home = environment("HOME"); !home.empty())
+    add_site_packages(folders, fs::path(home) / ".local");
   for (const char* prefix : {"/usr/local", "/usr"}) add_site_packages(folders, prefix);
   return folders;
 }
@@ -121,9 +126,12 @@ void* open_inference(const std::vector<fs::path>& folders, OpenedLibrary& result
 // ERR text if the library is of a version that these headers do not describe. Classes of TensorRT keep their layout
 // within a major version; TensorRT-RTX has renumbered flags between minor versions (1.4 and 1.5).
 std::string version_mismatch(int major, int minor, const std::string& found) {
-  const bool fits = major == NV_TENSORRT_MAJOR && (!is_rtx || minor == NV_TENSORRT_MINOR);
+  const bool fits = major == NV_TENSORRT_MAJOR && (is_rtx ? minor == NV_TENSORRT_MINOR : minor >= oldest_minor);
   if (fits) return "";
-  return concat("expected ", title, ' ', NV_TENSORRT_MAJOR, is_rtx ? concat('.', NV_TENSORRT_MINOR) : ".x",
+  return concat("expected ", title, ' ', NV_TENSORRT_MAJOR,
+                is_rtx             ? concat('.', NV_TENSORRT_MINOR)
+                : oldest_minor > 0 ? concat('.', oldest_minor, " or later")
+                                   : ".x",
                 ", for which this build has headers (", headers_version(), "), found ", found);
 }
 
@@ -216,10 +224,10 @@ void Logger::log(Severity severity, char const* message) noexcept {
       if (errors_.size() < 8) errors_.emplace_back(message);
     }
     if (!log_) return;
-    log_(failed                             ? Own::error
-         : severity == Severity::kWARNING   ? Own::warning
-         : severity == Severity::kINFO      ? Own::info
-                                            : Own::debug,
+    log_(failed                           ? Own::error
+         : severity == Severity::kWARNING ? Own::warning
+         : severity == Severity::kINFO    ? Own::info
+                                          : Own::debug,
          message);
   } catch (...) {  // a message that is lost is no reason to end the process
   }

@@ -117,11 +117,16 @@ std::string member(const Json& json, const char* name) {
 }  // namespace
 
 std::vector<std::pair<const char*, const std::string*>> PlanKey::fields() const {
-  return {{"network", &network},     {"graph", &graph},
-          {"weights", &weights},     {"flavour", &flavour},
-          {"version", &version},     {"gpu", &gpu},
-          {"computeCapability", &compute_capability}, {"precision", &precision},
-          {"profile", &profile},     {"flags", &flags}};
+  return {{"network", &network},
+          {"graph", &graph},
+          {"weights", &weights},
+          {"flavour", &flavour},
+          {"version", &version},
+          {"gpu", &gpu},
+          {"computeCapability", &compute_capability},
+          {"precision", &precision},
+          {"profile", &profile},
+          {"flags", &flags}};
 }
 
 std::string PlanKey::hash() const {

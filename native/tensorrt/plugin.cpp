@@ -26,17 +26,21 @@ std::string refusal(int major, int minor) {
   return "";
 }
 
-constexpr Plugin exported = {
-    plugin_abi,
-    is_rtx ? "rtx" : "enterprise",
+constexpr Plugin exported = {plugin_abi,
+                             is_rtx ? "rtx" : "enterprise",
 #if defined(TRT_MAJOR_RTX)
-    PAELLA_TEXT(TRT_MAJOR_RTX) "." PAELLA_TEXT(TRT_MINOR_RTX) "." PAELLA_TEXT(TRT_PATCH_RTX),
+                             PAELLA_TEXT(TRT_MAJOR_RTX) "." PAELLA_TEXT(TRT_MINOR_RTX) "." PAELLA_TEXT(TRT_PATCH_RTX),
 #elif defined(TRT_MAJOR_ENTERPRISE)
-    PAELLA_TEXT(TRT_MAJOR_ENTERPRISE) "." PAELLA_TEXT(TRT_MINOR_ENTERPRISE) "." PAELLA_TEXT(TRT_PATCH_ENTERPRISE),
+                             PAELLA_TEXT(TRT_MAJOR_ENTERPRISE) "." PAELLA_TEXT(TRT_MINOR_ENTERPRISE) "." PAELLA_TEXT(
+                                 TRT_PATCH_ENTERPRISE),
 #else
-    PAELLA_TEXT(NV_TENSORRT_MAJOR) "." PAELLA_TEXT(NV_TENSORRT_MINOR) "." PAELLA_TEXT(NV_TENSORRT_PATCH),
+                             PAELLA_TEXT(NV_TENSORRT_MAJOR) "." PAELLA_TEXT(NV_TENSORRT_MINOR) "." PAELLA_TEXT(
+                                 NV_TENSORRT_PATCH),
 #endif
-    library, refusal, build_plan, load_engine};
+                             library,
+                             refusal,
+                             build_plan,
+                             load_engine};
 
 }  // namespace
 

@@ -1,6 +1,6 @@
 // What libpaella_tensorrt_<kind>.so exports: one function, `paella_tensorrt_plugin`. Such a library is all that knows
-// TensorRT's headers; it links nothing of TensorRT, but opens the libraries of the kind that it was compiled for when it
-// is asked to. There may be several of them beside the addon, one for each kind: see docs/tensorrt.md.
+// TensorRT's headers; it links nothing of TensorRT, but opens the libraries of the kind that it was compiled for when
+// it is asked to. There may be several of them beside the addon, one for each kind: see docs/tensorrt.md.
 //
 // Which plans are built, cached and run, and with what weights, is decided on this side (engine_store.h,
 // tensorrt_backend.h), so that it is the same for every kind and is tested without TensorRT.
@@ -93,10 +93,10 @@ class Engine {
 
 // What was opened.
 struct Library {
-  std::string path;      // of libnvinfer or libtensorrt_rtx; empty: `reason` says why
-  std::string version;   // "11.2.1", "1.4.0.76"
+  std::string path;     // of libnvinfer or libtensorrt_rtx; empty: `reason` says why
+  std::string version;  // "11.2.1", "1.4.0.76"
   std::string reason, remedy;
-  bool found = false;    // there is a file that looks like TensorRT
+  bool found = false;  // there is a file that looks like TensorRT
 };
 
 struct Plugin {
@@ -111,7 +111,8 @@ struct Plugin {
   BuiltPlan (*build)(const BuildRequest& request);
   // On the GPU that is current on this thread, with the weights of `graph` if the plan was stripped of them. ERR_IO if
   // the library finds the plan damaged or made for something else: then it has to be built anew.
-  std::unique_ptr<Engine> (*load)(std::span<const std::uint8_t> plan, const Graph& graph, bool stripped, const Log& log);
+  std::unique_ptr<Engine> (*load)(std::span<const std::uint8_t> plan, const Graph& graph, bool stripped,
+                                  const Log& log);
 };
 
 inline constexpr const char* plugin_prefix = "libpaella_tensorrt_";

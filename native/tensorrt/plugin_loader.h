@@ -22,8 +22,8 @@ OpenedPlugin open_plugin(const std::string& path);
 
 // All libpaella_tensorrt_*.so in a folder: the full TensorRT before TensorRT-RTX, newer before older.
 std::vector<OpenedPlugin> open_plugins(const std::string& folder);
-// Those of this build: the file that the environment variable PAELLA_TENSORRT_PLUGIN names, else those beside the module
-// that this code is part of. Opened by the first call; any thread.
+// Those of this build: the file that the environment variable PAELLA_TENSORRT_PLUGIN names, else those beside the
+// module that this code is part of. Opened by the first call; any thread.
 const std::vector<OpenedPlugin>& plugins();
 
 // The first plug-in whose library could be opened and which makes code for the GPU, if one is given.

@@ -9,12 +9,13 @@ namespace {
 void check(const std::string& profile, const std::string& what, const Range& range, std::int64_t multiple,
            const std::string& unit) {
   if (range.minimum < 1 || range.minimum > range.optimum || range.optimum > range.maximum)
-    fail(ErrorCode::invalid_option, "profile ", profile, ": ", what, ": expected minimum ≤ optimum ≤ maximum from 1 on, got ",
-         range.minimum, ", ", range.optimum, ", ", range.maximum);
+    fail(ErrorCode::invalid_option, "profile ", profile, ": ", what,
+         ": expected minimum ≤ optimum ≤ maximum from 1 on, got ", range.minimum, ", ", range.optimum, ", ",
+         range.maximum);
   for (const std::int64_t value : {range.minimum, range.optimum, range.maximum})
     if (value % multiple != 0)
-      fail(ErrorCode::invalid_option, "profile ", profile, ": ", what, ": expected multiples of ", multiple, unit, ", got ",
-           value);
+      fail(ErrorCode::invalid_option, "profile ", profile, ": ", what, ": expected multiples of ", multiple, unit,
+           ", got ", value);
 }
 
 }  // namespace

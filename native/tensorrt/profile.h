@@ -28,8 +28,8 @@ struct Profile {
   Range steps;
 };
 
-// What it means for the symbols of a network's signature. `pixels_per_token` of the model's VQGAN. ERR_INVALID_OPTION if
-// a size breaks a rule of the network, e.g. is no multiple of what the model takes.
+// What it means for the symbols of a network's signature. `pixels_per_token` of the model's VQGAN. ERR_INVALID_OPTION
+// if a size breaks a rule of the network, e.g. is no multiple of what the model takes.
 using Ranges = std::map<std::string, Range>;
 Ranges ranges_of(const Profile& profile, const Signature& signature, std::int64_t pixels_per_token);
 

@@ -64,7 +64,8 @@ class EngineNetwork final : public Network {
         scratch_(scratch),
         stream_(stream) {
     const auto position = [](const std::vector<Port>& ports, const std::string& tensor) {
-      const auto found = std::find_if(ports.begin(), ports.end(), [&](const Port& port) { return port.name == tensor; });
+      const auto found =
+          std::find_if(ports.begin(), ports.end(), [&](const Port& port) { return port.name == tensor; });
       expect(found != ports.end(), "engine: unknown tensor ", tensor);
       return static_cast<std::size_t>(found - ports.begin());
     };
@@ -168,9 +169,7 @@ class TensorRtBackend final : public Backend {
   std::string precision() const override { return cuda_->precision(); }
   DType operand_type() const override { return cuda_->operand_type(); }
 
-  ConstantPtr constant(const HostTensor& tensor, Layout layout) override {
-    return make_twin(tensor, layout, *cuda_);
-  }
+  ConstantPtr constant(const HostTensor& tensor, Layout layout) override { return make_twin(tensor, layout, *cuda_); }
   std::vector<float> host_product(std::span<const float> x, std::span<const float> w, std::int64_t rows,
                                   std::int64_t inner, std::int64_t columns) override {
     // Not CUDA's: the last bits of derived weights are part of a plan's key, and the same wherever it was built.

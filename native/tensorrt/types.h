@@ -11,20 +11,27 @@
 
 namespace paella::tensorrt {
 
-// NetworkDefinitionCreationFlag::kSTRONGLY_TYPED, which TensorRT 11 and TensorRT-RTX 1.5 call deprecated: there it is so
-// anyway.
+// NetworkDefinitionCreationFlag::kSTRONGLY_TYPED, which TensorRT 11 and TensorRT-RTX 1.5 call deprecated: there it is
+// so anyway.
 inline constexpr std::uint32_t strongly_typed_flag = NV_TENSORRT_MAJOR >= 11 ? 0u : 2u;
 
 inline DType dtype_of(nvinfer1::DataType type, const std::string& name) {
   using nvinfer1::DataType;
   switch (type) {
-    case DataType::kFLOAT: return DType::f32;
-    case DataType::kHALF: return DType::f16;
-    case DataType::kBF16: return DType::bf16;
-    case DataType::kINT32: return DType::i32;
-    case DataType::kINT64: return DType::i64;
-    case DataType::kUINT8: return DType::u8;
-    default: fail(ErrorCode::internal, "TensorRT: tensor ", name, " has a type that is not used here");
+    case DataType::kFLOAT:
+      return DType::f32;
+    case DataType::kHALF:
+      return DType::f16;
+    case DataType::kBF16:
+      return DType::bf16;
+    case DataType::kINT32:
+      return DType::i32;
+    case DataType::kINT64:
+      return DType::i64;
+    case DataType::kUINT8:
+      return DType::u8;
+    default:
+      fail(ErrorCode::internal, "TensorRT: tensor ", name, " has a type that is not used here");
   }
 }
 

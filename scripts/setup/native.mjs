@@ -49,8 +49,7 @@ export function nativeIsCurrent({ tests, nvcc, headers }) {
   const now = stamps({ nvcc, headers });
   const addon = readStamp(addonStamp) === now.addon && existsSync(path.join(root, 'build/Release/paella.node'));
   const cuda = nvcc === '' || (readStamp(cudaStamp) === now.cuda && existsSync(cudaPlugin));
-  const tensorRt =
-    headers.length === 0 || (readStamp(tensorRtStamp) === now.tensorRt && tensorRtPlugins().length > 0);
+  const tensorRt = headers.length === 0 || (readStamp(tensorRtStamp) === now.tensorRt && tensorRtPlugins().length > 0);
   const test = !tests || (readStamp(testsStamp) === now.tests && nativeProgram('paella_tests') !== undefined);
   return addon && cuda && tensorRt && test;
 }
@@ -97,7 +96,11 @@ export async function buildNative({ tests, onednn, nvcc, headers }) {
     throw new Failure(`the native build ended without ${file}`, remedy, path.join(root, 'build/logs/native.log'));
   }
   if (headers.length > 0 && tensorRtPlugins().length === 0) {
-    throw new Failure('the native build ended without a TensorRT plug-in', remedy, path.join(root, 'build/logs/native.log'));
+    throw new Failure(
+      'the native build ended without a TensorRT plug-in',
+      remedy,
+      path.join(root, 'build/logs/native.log'),
+    );
   }
   writeStamp(addonStamp, now.addon);
   if (tests) writeStamp(testsStamp, now.tests);

@@ -4,7 +4,17 @@
  * cache folder. Nothing of TensorRT is needed to build, and no GPU; its libraries are opened at run time.
  */
 import { createHash } from 'node:crypto';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { readStamp, root } from './files.mjs';
 import { Failure, probe, run, step } from './log.mjs';
@@ -61,7 +71,8 @@ async function cratesHeaders() {
   const target = cacheFolder('tensorrt-headers', [crate.package, crate.headers]);
   const folders = kinds.map((kind) => path.join(target, kind));
   if (folders.every(holdsHeaders)) return folders;
-  if ((await probe('cargo', ['--version'])) === null) throw new Failure("TensorRT's headers: none were found", otherwise);
+  if ((await probe('cargo', ['--version'])) === null)
+    throw new Failure("TensorRT's headers: none were found", otherwise);
   mkdirSync(path.dirname(target), { recursive: true });
   const work = mkdtempSync(`${target}.part-`);
   try {
@@ -73,7 +84,8 @@ async function cratesHeaders() {
       throw new Failure(`${crate.name}: expected the package ${crate.package}, got ${checksum}`, otherwise);
     }
     mkdirSync(made);
-    for (const kind of kinds) cpSync(path.join(from, 'TensorRT-Headers', kind), path.join(made, kind), { recursive: true });
+    for (const kind of kinds)
+      cpSync(path.join(from, 'TensorRT-Headers', kind), path.join(made, kind), { recursive: true });
     const contents = hashOf(made);
     if (contents !== crate.headers) {
       throw new Failure(`${crate.name}: expected headers ${crate.headers}, got ${contents}`, otherwise);

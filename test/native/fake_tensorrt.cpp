@@ -17,9 +17,7 @@ const Library& fake_library() {
   return library;
 }
 
-std::string fake_refusal(int major, int minor) {
-  return major == 9 ? concat("no code for ", major, '.', minor) : "";
-}
+std::string fake_refusal(int major, int minor) { return major == 9 ? concat("no code for ", major, '.', minor) : ""; }
 
 }  // namespace
 

@@ -1,6 +1,6 @@
-// TensorRT as "CUDA with another compile()": the CUDA executor (emulated, test/simt/), and a stand-in for TensorRT whose
-// engines compute with a second CUDA backend. So tokens and pixels come out as on CUDA alone if every address, every
-// order and every captured step is right.
+// TensorRT as "CUDA with another compile()": the CUDA executor (emulated, test/simt/), and a stand-in for TensorRT
+// whose engines compute with a second CUDA backend. So tokens and pixels come out as on CUDA alone if every address,
+// every order and every captured step is right.
 #include "tensorrt/tensorrt_backend.h"
 
 #include <algorithm>
@@ -230,7 +230,9 @@ TEST("TensorRT: weights of its engines do not go to CUDA's memory too") {
 TEST("TensorRT: a cached plan that is damaged, or that the library refuses, is built again") {
   if (on_gpu()) return skip("the stand-in for TensorRT runs with the emulation only");
   const TemporaryFolder folder;
-  { Setup(folder.path()).generator->decode(std::vector<std::int32_t>(16, 3), 4, 4); }
+  {
+    Setup(folder.path()).generator->decode(std::vector<std::int32_t>(16, 3), 4, 4);
+  }
   std::filesystem::resize_file(folder.files(".plan").front(), 3);
   {
     Setup setup(folder.path());
@@ -301,4 +303,32 @@ TEST("TensorRT: engines go when the U-Net's weights go") {
   setup.generator->generate(shape_of(side()), others, observer);
   CHECK_EQUAL(setup.trt.count("unload unet"), 2u);
   CHECK(run(*setup.generator, side(), 1).tokens == first.tokens);
+}
+
+TEST("TensorRT: what `paella engine build` made is what the backend finds") {
+  if (on_gpu()) return skip("the stand-in for TensorRT runs with the emulation only");
+  const TemporaryFolder folder;
+  FakeTensorRt trt;
+  // As native/engines/ does it: weights from the recorder's backend, nothing of CUDA.
+  const auto recorder = onnx::make_backend("fp32");
+  EngineStore::Options options;
+  options.folder = folder.path();
+  options.gpu = "SIMT on the CPU";
+  options.compute_capability = "8.0";
+  options.precision = "fp32";
+  EngineStore store(trt.plugin(), options);
+  const auto source = open_safetensors(config().folder + "/unet/model.safetensors");
+  Loader loader(*source, *recorder);
+  const auto network = Unet(config().unet, loader).denoise();
+  trt.io["unet"] = io_of(network->signature(DType::f32));
+  const Range sides{config().size_multiple(), 2 * config().size_multiple(), 4 * config().size_multiple()};
+  const Profile profile{"fits", "", {1, 1, 2}, sides, sides, {32, 32, 64}, {1, 8, 12}};
+  const Recording recording = store.record(*network, DType::f32);
+  store.plan(recording, ranges_of(profile, recording.signature, config().vqgan.pixels_per_token()));
+  CHECK_EQUAL(trt.count("build unet"), 1u);
+
+  Setup setup(folder.path(), MemoryMode::resident, {profile});
+  run(*setup.generator, side(), 1);
+  CHECK_EQUAL(setup.trt.count("build unet"), 0u);
+  CHECK_EQUAL(setup.trt.count("load unet stripped"), 1u);
 }

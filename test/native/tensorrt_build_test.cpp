@@ -38,8 +38,13 @@ EngineStore::Options options_for(const std::string& folder, const std::string& p
 }
 
 Profile profile_of(std::int64_t multiple) {
-  return {"test", "", {1, 1, 2}, {multiple, 2 * multiple, 4 * multiple}, {multiple, 2 * multiple, 4 * multiple},
-          {32, 32, 64}, {1, 8, 12}};
+  return {"test",
+          "",
+          {1, 1, 2},
+          {multiple, 2 * multiple, 4 * multiple},
+          {multiple, 2 * multiple, 4 * multiple},
+          {32, 32, 64},
+          {1, 8, 12}};
 }
 
 // U-Net and VQGAN decoder: every layer is accepted, inputs and outputs are those that were declared (the store compares

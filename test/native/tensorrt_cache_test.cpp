@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include <atomic>
-#include <csignal>
 #include <chrono>
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <set>
@@ -30,7 +30,8 @@ namespace {
 namespace fs = std::filesystem;
 
 PlanKey key() {
-  return {"vqgan.decoder", "g0", "w0", "enterprise", "11.2.1.9", "NVIDIA \"H200\"", "9.0", "bf16", "batch=1:1:4", "strip"};
+  return {"vqgan.decoder",   "g0",  "w0",   "enterprise",  "11.2.1.9",
+          "NVIDIA \"H200\"", "9.0", "bf16", "batch=1:1:4", "strip"};
 }
 
 BuiltPlan built(std::size_t bytes = 5000) {
