@@ -51,8 +51,10 @@ try {
       'libpaella_tensorrt_rtx1.4.so: not built',
       'unset TENSORRT_ROOT, delete build/.tensorrt and run the command again',
     );
+  const tests = nativeProgram('paella_tests') ?? 'paella_tests';
+  run(tests, ['TensorRT library'], { TENSORRT_ROOT: path.join(path.dirname(tests), 'stand-in') });
   const env = { TENSORRT_ROOT: await fetchLibraries() };
-  run(nativeProgram('paella_tests') ?? 'paella_tests', ['TensorRT-RTX'], env);
+  run(tests, ['TensorRT-RTX'], env);
   run(process.execPath, ['scripts/test.mjs', 'test/api/engines.test.ts'], { ...env, PAELLA_TEST_TENSORRT: '1' });
 } catch (error) {
   report(error);

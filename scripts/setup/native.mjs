@@ -11,7 +11,7 @@ import { Failure, probe, run, step } from './log.mjs';
 import { headersRecord } from './tensorrt.mjs';
 
 const sources = ['native', 'CMakeLists.txt', 'cmake', 'package-lock.json'];
-const testSources = ['test/native', 'test/simt', 'test/onnx'];
+const testSources = ['test/native', 'test/simt', 'test/onnx', 'test/nvinfer'];
 const addonStamp = 'build/.stamp-addon';
 const testsStamp = 'build/.stamp-tests';
 const cudaStamp = 'build/.stamp-cuda';
