@@ -38,6 +38,8 @@ export interface OnnxExport {
   networks: (NativeExportedNetwork & { bytes: number; sha256: string })[];
   /** Weights, shared by the networks that name the file. */
   data: { file: string; component: string; bytes: number }[];
+  /** With the text encoder: what its input `position_bias` is made of. `bias` is [buckets, heads]. */
+  positions?: { buckets: number; maxDistance: number; heads: number; bias: number[] };
 }
 
 /**
@@ -73,6 +75,7 @@ export async function exportOnnx(options: ExportOptions): Promise<OnnxExport> {
         }),
       ),
       data: result.data,
+      ...(result.positions ? { positions: result.positions } : {}),
     };
     await write(DESCRIPTION, `${JSON.stringify(description, null, 2)}\n`);
     return description;

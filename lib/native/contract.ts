@@ -302,6 +302,8 @@ export interface NativeExportResult {
   model: string;
   networks: NativeExportedNetwork[];
   data: { file: string; component: string; bytes: number }[];
+  /** With the text encoder: what its input `position_bias` is made of. `bias` is [buckets, heads]. */
+  positions?: { buckets: number; maxDistance: number; heads: number; bias: number[] };
 }
 
 export interface NativeModule {

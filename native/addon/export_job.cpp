@@ -106,6 +106,17 @@ Napi::Object to_js(Napi::Env env, const ExportResult& result) {
   }
   object.Set("networks", networks);
   object.Set("data", data);
+  if (!result.relative_biases.empty()) {
+    const Byt5Config& config = result.config.text_encoder;
+    Napi::Object positions = Napi::Object::New(env);
+    positions.Set("buckets", static_cast<double>(config.relative_buckets));
+    positions.Set("maxDistance", static_cast<double>(config.relative_max_distance));
+    positions.Set("heads", static_cast<double>(config.num_heads));
+    Napi::Array bias = Napi::Array::New(env, result.relative_biases.size());
+    for (std::uint32_t i = 0; i < bias.Length(); ++i) bias.Set(i, result.relative_biases[i]);
+    positions.Set("bias", bias);
+    object.Set("positions", positions);
+  }
   return object;
 }
 

@@ -96,6 +96,7 @@ class Exporter {
     const Components loaded = load(component, *backend);
     std::string stem = component;
     std::replace(stem.begin(), stem.end(), '_', '-');
+    if (loaded.text_encoder) result_.relative_biases = loaded.text_encoder->relative_biases();
     onnx::DataFile data(stem + ".onnx.data");
     for (const NetworkEntry* entry : networks) {
       const NetworkPtr network = entry->make(loaded);

@@ -34,6 +34,8 @@ struct ExportedData {
 
 struct ExportResult {
   ModelConfig config;
+  // With the text encoder: what its input `position_bias` is made of, [relative_buckets, num_heads].
+  std::vector<float> relative_biases;
   std::vector<ExportedNetwork> networks;
   std::vector<ExportedData> data;
 };

@@ -140,6 +140,8 @@ Byt5Encoder::Byt5Encoder(const Byt5Config& config, Loader& loader) : config_(con
 
 std::shared_ptr<const Description> Byt5Encoder::network() const { return std::make_shared<EncoderNetwork>(weights_); }
 
+const std::vector<float>& Byt5Encoder::relative_biases() const { return weights_->relative_biases; }
+
 std::vector<float> Byt5Encoder::position_bias(std::int64_t length) const {
   std::vector<float> bias(static_cast<std::size_t>(config_.num_heads * (2 * length - 1)));
   for (std::int64_t distance = 1 - length; distance < length; ++distance) {

@@ -36,6 +36,8 @@ class Byt5Encoder {
   std::shared_ptr<const Description> network() const;
   // Bias of head h for key − query = d at entry (h, T − 1 + d); shared by all layers.
   std::vector<float> position_bias(std::int64_t length) const;
+  // What it is made of: [relative_buckets, num_heads].
+  const std::vector<float>& relative_biases() const;
 
   struct Weights;
 

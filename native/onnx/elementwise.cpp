@@ -78,9 +78,14 @@ void OnnxOps::do_columns(const Tensor& x, std::int64_t first, const Tensor& out)
 void OnnxOps::do_repeat(const Tensor& x, const Tensor& out) {
   const Value from = values_.read(x);
   Dims dims = from.dims;
-  // How often is a number unless the network has a size that is a multiple of this one.
-  for (const auto& [name, rule] : signature_.symbols)
-    if (!dims[0].constant() && Dim(rule.multiple_of) == dims[0] && sizes_.at(name) == out.shape[0]) dims[0] = Dim(name);
+  // How often is a number, unless the network has a size for the result: a multiple of this one, or, where this one is
+  // a number, whatever has the result's size while recording.
+  for (const auto& [name, rule] : signature_.symbols) {
+    const bool fits = dims[0].constant() ? rule.multiple_of.empty() : Dim(rule.multiple_of) == dims[0];
+    if (!fits || sizes_.at(name) != out.shape[0]) continue;
+    dims[0] = Dim(name);
+    break;
+  }
   if (dims[0] != from.dims[0]) {
     store(out, for_rows(from.name, from.dims[0], dims[0]), from.type, dims);
     return;

@@ -321,6 +321,10 @@ void add_variants(Folder& folder, const std::string& path, Backends& backends, R
                                 {"condition_length", 8}}),
                DType::f32);
   add_denoise(folder, "fixed", unet.cpu, cpu, guided, random, "-denoise-only");
+  // One image, with or without a second pass.
+  folder.graph("one-image-denoise-only", *network, signature.fixed({{"batch", 1}}), DType::f32);
+  for (const std::int64_t rows : {1, 2, 3})
+    add_denoise(folder, "one-image", unet.cpu, cpu, {1, rows, m, 2 * m, 2, 0, {3, 9}, 1}, random, "-denoise-only");
   // Rows are images: no row map, no repetition.
   folder.graph("unguided-denoise-only", *network, signature.fixed({{"batch", 2}, {"rows", 2}}), DType::f32);
   for (const std::int64_t height : {m, 3 * m})

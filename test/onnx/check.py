@@ -153,11 +153,17 @@ def main() -> int:
     for graph in content["graphs"]:
         name = graph["file"].removesuffix(".onnx")
         cases = [case for case in content["cases"] if case["graph"] == name]
-        wrong = check_graph(folder, graph)
+        try:
+            wrong = check_graph(folder, graph)
+        except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as failure:
+            wrong = [f"{type(failure).__name__}: {failure}"]
         passed, failed = passed + (not wrong), failed + bool(wrong)
         worst = 0.0
         for case in cases:
-            error, problems = check_case(runners, folder, case)
+            try:
+                error, problems = check_case(runners, folder, case)
+            except Exception as failure:  # what a runner refuses is this case's failure, not the end of all
+                error, problems = float("inf"), [f"{type(failure).__name__}: {failure}"]
             worst = max(worst, error)
             passed, failed = passed + (not problems), failed + bool(problems)
             wrong += [f"{case['name']}: {problem}" for problem in problems]
