@@ -56,11 +56,13 @@ void check_specs(const char* network, const char* kind, std::span<const Tensor> 
 class EngineNetwork final : public Network {
  public:
   EngineNetwork(std::string name, std::shared_ptr<Engine> engine, const Signature& signature,
-                std::span<const TensorSpec> inputs, std::span<const TensorSpec> outputs, Scratch& scratch, void* stream)
+                std::span<const TensorSpec> inputs, std::span<const TensorSpec> outputs, Backend& cuda,
+                Scratch& scratch, void* stream)
       : name_(std::move(name)),
         inputs_(inputs.begin(), inputs.end()),
         outputs_(outputs.begin(), outputs.end()),
         engine_(std::move(engine)),
+        cuda_(cuda),
         scratch_(scratch),
         stream_(stream) {
     const auto position = [](const std::vector<Port>& ports, const std::string& tensor) {
@@ -79,21 +81,29 @@ class EngineNetwork final : public Network {
     scratch_.grow(execution_->scratch_bytes());
   }
 
+  ~EngineNetwork() override {
+    // An aborted job leaves work that still uses the execution and its weights.
+    try {
+      cuda_.synchronize();
+    } catch (const std::exception&) {  // a broken device has told its reason to whoever waited for it
+    }
+  }
+
   // TensorRT prepares itself in the first call, which therefore must not be captured: here it runs on zeros.
-  void prepare(Backend& cuda) {
+  void prepare() {
     std::vector<Buffer> memory;
     std::vector<Tensor> tensors;
     for (const auto* specs : {&inputs_, &outputs_})
       for (const TensorSpec& spec : *specs) {
-        memory.push_back(cuda.allocate(std::max<std::size_t>(spec.bytes(), 1)));
+        memory.push_back(cuda_.allocate(std::max<std::size_t>(spec.bytes(), 1)));
         tensors.push_back(memory.back().tensor(spec.shape, spec.dtype));
       }
     for (std::size_t i = 0; i < inputs_.size(); ++i) {
       const std::vector<std::uint8_t> zeros(tensors[i].bytes());
-      cuda.upload(zeros.data(), tensors[i]);
+      cuda_.upload(zeros.data(), tensors[i]);
     }
     enqueue(std::span(tensors).first(inputs_.size()), std::span(tensors).subspan(inputs_.size()));
-    cuda.synchronize();
+    cuda_.synchronize();
   }
 
   void run(std::span<const Tensor> inputs, std::span<const Tensor> outputs) override {
@@ -116,6 +126,7 @@ class EngineNetwork final : public Network {
   std::vector<TensorSpec> inputs_, outputs_;
   std::vector<std::size_t> places_;  // of the engine's tensors among inputs, then outputs
   std::shared_ptr<Engine> engine_;
+  Backend& cuda_;
   std::unique_ptr<Execution> execution_;  // goes before its engine
   Scratch& scratch_;
   void* stream_;
@@ -294,8 +305,8 @@ std::unique_ptr<Network> TensorRtBackend::compile(std::shared_ptr<const Descript
     if (outputs[i].dtype != signature.outputs[i].type) return on_cuda();
   auto engine = engine_for(*description, ranges_for(signature, *symbols));
   auto network = std::make_unique<EngineNetwork>(description->name(), std::move(engine), signature, inputs, outputs,
-                                                 scratch_, stream_);
-  network->prepare(*cuda_);
+                                                 *cuda_, scratch_, stream_);
+  network->prepare();
   return network;
 }
 

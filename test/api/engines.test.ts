@@ -15,6 +15,7 @@ import {
   Paella,
 } from '../../lib/index.js';
 import { resolveProfile, resolveProfileFile } from '../../lib/options/engine-options.js';
+import { nativeProgram } from '../../scripts/setup/native.mjs';
 import { rejectsWith, temporaryFolder, testModel } from './support/engine.js';
 import { paella } from './support/process.js';
 
@@ -173,6 +174,33 @@ t.test('the backend is listed, and says why it cannot be used', async (t) => {
   const loading = Paella.load({ model: testModel, backend: 'tensorrt' });
   const error = await rejectsWith(t, loading, 'ERR_BACKEND_UNAVAILABLE');
   t.equal(error.message, `backend tensorrt is unavailable: ${tensorrt.reason}`);
+});
+
+t.test('libraries that do not fit', { skip: real ? false : 'npm run test:tensorrt builds the plug-ins' }, async (t) => {
+  /** What `paella doctor` says of the plug-in for TensorRT 11, with these files in TENSORRT_ROOT. */
+  const say = async (files: Record<string, Uint8Array | string>) => {
+    const root = temporaryFolder(t);
+    for (const [name, contents] of Object.entries(files)) writeFileSync(path.join(root, name), contents);
+    const { stdout } = await paella(['doctor', '--json'], { env: { TENSORRT_ROOT: root } });
+    const { backends: all } = JSON.parse(stdout) as { backends: { name: string; details: Record<string, string> }[] };
+    const details = Object.entries(all.find(({ name }) => name === 'tensorrt')?.details ?? {});
+    return details.find(([name]) => name.startsWith('plug-in enterprise 11'))?.[1] ?? '';
+  };
+  t.match(await say({}), /^libnvinfer\.so\.11 was not found in TENSORRT_ROOT=/);
+  t.match(
+    await say({ 'libnvinfer.so.8': '' }),
+    /^expected libnvinfer\.so\.11 \(TensorRT 11\), found .*libnvinfer\.so\.8/,
+  );
+  t.match(await say({ 'libnvinfer.so.11': 'text' }), /libnvinfer\.so\.11 cannot be opened: /);
+  // Another library under its name.
+  const release = path.resolve(import.meta.dirname, '../../build/Release');
+  const other = readFileSync(path.join(release, 'libpaella_tensorrt_rtx1.4.so'));
+  t.match(await say({ 'libnvinfer.so.11': other }), /is not a library of TensorRT: it does not tell its version/);
+  other.writeUInt16LE(183, 18); // e_machine: AArch64
+  t.match(await say({ 'libnvinfer.so.11': other }), /libnvinfer\.so\.11 cannot be opened: /);
+  const root = path.join(path.dirname(nativeProgram('paella_tests') ?? ''), 'stand-in');
+  const alone = readFileSync(path.join(root, 'lib', 'libnvinfer.so.11'));
+  t.match(await say({ 'libnvinfer.so.11': alone }), /its ONNX parser cannot be opened: /);
 });
 
 t.test('engines of the bundled model', { skip: real ? false : 'npm run test:tensorrt builds engines' }, async (t) => {
