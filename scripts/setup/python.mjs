@@ -1,5 +1,5 @@
 /** A Python of our own with pinned packages, in a cache folder of the user: for tests that need some. */
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { Failure, probe, run, step } from './log.mjs';
 import { cacheFolder } from './wheels.mjs';
@@ -21,23 +21,26 @@ export async function pythonWith(name, requirements) {
   const [fits, found] = version.split(' ');
   if (fits !== 'True') throw new Failure(`Python: expected 3.11 or later, got ${found}`, 'install a newer one');
   const folder = cacheFolder(name, [...lines, found]);
-  const ready = path.join(folder, 'ready');
-  const python = path.join(folder, 'bin', 'python');
-  if (existsSync(ready)) return python;
+  const python = (environment) => path.join(environment, 'bin', 'python');
+  if (existsSync(folder)) return python(folder);
   const remedy = 'install Python 3 with pip and venv (Debian and Ubuntu: `apt install python3-venv`)';
-  await step(`fetching ${lines.map((line) => line.split('==')[0]).join(', ')} from pip`, async () => {
-    mkdirSync(path.dirname(folder), { recursive: true });
-    // An environment cannot be moved, so that it is made in place and marked when it is whole; what an interrupted one
-    // left is put aside first, so that two of us never delete each other's.
-    if (existsSync(folder)) {
-      const aside = mkdtempSync(`${folder}.old-`);
-      renameSync(folder, path.join(aside, 'venv'));
-      rmSync(aside, { recursive: true, force: true });
-    }
-    await run('python3', ['-m', 'venv', folder], { name, remedy });
-    const pip = ['-m', 'pip', 'install', '--disable-pip-version-check', '--only-binary', ':all:', '-r', requirements];
-    await run(python, pip, { name, append: true, remedy: 'check that pip can reach its package index' });
-    writeFileSync(ready, '');
-  });
-  return python;
+  mkdirSync(path.dirname(folder), { recursive: true });
+  const work = mkdtempSync(`${folder}.part-`);
+  try {
+    await step(`fetching ${lines.map((line) => line.split('==')[0]).join(', ')} from pip`, async () => {
+      const made = path.join(work, 'venv');
+      await run('python3', ['-m', 'venv', made], { name, remedy });
+      const pip = ['-m', 'pip', 'install', '--disable-pip-version-check', '--only-binary', ':all:', '-r', requirements];
+      await run(python(made), pip, { name, append: true, remedy: 'check that pip can reach its package index' });
+      try {
+        // Its programs name the folder that they were installed in, but the interpreter finds its packages anywhere.
+        renameSync(made, folder);
+      } catch (error) {
+        if (!existsSync(folder)) throw error; // another process was faster
+      }
+    });
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+  return python(folder);
 }

@@ -310,6 +310,28 @@ TEST("ONNX: fp16 weights are rounded to nearest") {
                "inf: expected finite weights");
 }
 
+TEST("ONNX: constants that another backend holds beside its own") {
+  struct Both final : Constant {
+    std::shared_ptr<const onnx::OnnxConstant> recorded;
+  };
+  const std::vector<float> values(8, 0.25f);
+  const auto both = std::make_shared<Both>();
+  both->shape = {8};
+  both->recorded = onnx::make_constant({"norm.weight", {8}, DType::f32, values.data()}, Layout::vector, DType::bf16);
+  onnx::RecordOptions options;
+  options.resolve = [](const Constant& constant) { return dynamic_cast<const Both&>(constant).recorded; };
+  onnx::DataFile data("test.onnx.data");
+  const Lambda network([&](Ops& ops, auto in, auto out) {
+    ops.copy(ops.rms_norm(in[0], both, 1e-6f, DType::f32), out[0]);
+    ops.copy(ops.rms_norm(in[0], both, 1e-6f, DType::f32), out[0]);
+  });
+  const onnx::Model model = onnx::record(network, images({"batch", "height", "width", 8}), DType::bf16, data, options);
+  CHECK_EQUAL(data.entries().size(), std::size_t{1});
+  CHECK_EQUAL(model.initializers.size(), std::size_t{1});
+  CHECK_EQUAL(model.initializers[0]->name, "norm.weight");
+  CHECK(mentions(model, "norm.weight"));
+}
+
 TEST("ONNX: constants of a mapped file stay in it") {
   const auto backend = onnx::make_backend("fp32");
   auto source = open_safetensors(golden_folder() + "/unet-two-levels/unet/model.safetensors");
