@@ -10,6 +10,14 @@ export {
 export type { ConvertPrecision } from './convert/element-types.js';
 export { backends } from './engine/backends.js';
 export { generate } from './engine/default-engine.js';
+export {
+  type CachedEngine,
+  cleanEngines,
+  type InspectedEngine,
+  inspectEngine,
+  listEngines,
+} from './engine/engine-cache.js';
+export { buildEngines, type EngineBuild } from './engine/engines.js';
 export { type ExportSource, exportOnnx, type OnnxExport } from './engine/export.js';
 export { Paella } from './engine/paella.js';
 export type { PredictInput } from './engine/predict.js';
@@ -37,6 +45,12 @@ export {
   presets,
   type WeightedText,
 } from './options/conditioning.js';
+export type {
+  BuildEnginesOptions,
+  EngineBuildProgress,
+  EngineProfile,
+  SizeRange,
+} from './options/engine-options.js';
 export type { ExportOptions, ExportProgress } from './options/export-options.js';
 export type { GenerateOptions } from './options/generate-options.js';
 export type { BackendName, LoadOptions, LoadProgress, Logger, Precision } from './options/load-options.js';

@@ -50,6 +50,7 @@ function pack(folder) {
   for (const wanted of [
     'dist/esm/index.js',
     'dist/cjs/index.js',
+    'engines/profiles.json',
     'dist/esm/cli/main.js',
     'models/tiny/model_index.json',
     'README.md',
@@ -58,7 +59,7 @@ function pack(folder) {
     expect(names.includes(wanted), `${wanted} in the tarball`);
   }
   const strays = names.filter(
-    (name) => !/^(dist\/|models\/|prebuilds\/|package\.json$|README\.md$|LICENSE$|CHANGELOG\.md$)/.test(name),
+    (name) => !/^(dist\/|engines\/|models\/|prebuilds\/|package\.json$|README\.md$|LICENSE$|CHANGELOG\.md$)/.test(name),
   );
   expect(strays.length === 0, `nothing but the listed files in the tarball, found ${strays.join(', ')}`);
   const tarball = path.join(folder, filename);

@@ -37,11 +37,12 @@ const ladder: Record<string, string[]> = {
   pipeline: ['pipeline', 'models', 'core'],
   cpu: ['cpu', 'core'],
   cuda: ['cuda', 'core'],
-  tensorrt: ['tensorrt', 'cuda', 'core'],
+  tensorrt: ['tensorrt', 'onnx', 'cuda', 'core'],
   onnx: ['onnx', 'core'],
+  engines: ['engines', 'tensorrt', 'onnx', 'cuda', 'pipeline', 'models', 'core'],
   export: ['export', 'onnx', 'pipeline', 'models', 'core'],
   // The top: the one place that knows which backends there are.
-  addon: ['addon', 'export', 'pipeline', 'models', 'core', 'cpu', 'cuda', 'tensorrt', 'onnx'],
+  addon: ['addon', 'engines', 'export', 'pipeline', 'models', 'core', 'cpu', 'cuda', 'tensorrt', 'onnx'],
 };
 
 t.test('native folders include downwards only', async (t) => {
@@ -95,7 +96,8 @@ t.test('which GPU engine is there is asked of the table, at run time', async (t)
     t.same(read(file).match(guard) ?? [], [], `${file} is the same with and without CUDA`);
   }
   // One addon for all builds, so no target but the plug-in's own may depend on the option.
-  for (const file of filesIn('native/addon', /CMakeLists\.txt$/)) t.notMatch(read(file), /PAELLA_CUDA\b/, file);
+  for (const file of filesIn('native/addon', /CMakeLists\.txt$/))
+    t.notMatch(read(file), /PAELLA_(?:CUDA|TENSORRT)\b/, file);
 });
 
 t.test('every header guards itself', async (t) => {

@@ -8,6 +8,7 @@ import {
   decodeOptions,
   doctorOptions,
   encodeOptions,
+  engineOptions,
   exportOptions,
   generateOptions,
   inspectOptions,
@@ -68,6 +69,12 @@ function describe(parser: Argv): Argv {
       'fetch a repository of the Hugging Face hub into the cache',
       pullOptions,
       command('pull', async () => (await import('./commands/pull.js')).run),
+    )
+    .command(
+      'engine <action> [names..]',
+      'TensorRT engines: build those of a model; list, inspect or clean what is cached',
+      engineOptions,
+      command('engine', async () => (await import('./commands/engine.js')).run),
     )
     .command(
       'bench',

@@ -111,6 +111,36 @@ export function exportOptions(parser: Argv): Argv {
     .example('paella export tiny -o onnx/', '');
 }
 
+export function engineOptions(parser: Argv): Argv {
+  const sizes = (what: string) => `${what}: one number, or smallest,best,largest`;
+  return parser
+    .positional('action', { type: 'string', describe: 'build, list, inspect or clean' })
+    .positional('names', { type: 'string', array: true, describe: 'build: the model; inspect, clean: engines' })
+    .options({
+      model: text("a model's name or folder, or random:<configuration>", { alias: 'm', defaultDescription: 'tiny' }),
+      precision: text('fp32, bf16 or fp16', { defaultDescription: 'bf16' }),
+      flavour: text('enterprise (TensorRT) or rtx (TensorRT-RTX)', { defaultDescription: 'the first that works here' }),
+      'compute-capability': text('like 8.9: for GPUs that need not be here (TensorRT-RTX)'),
+      device: text('number of the GPU', { defaultDescription: '0' }),
+      networks: text('unet, vqgan-decoder', { defaultDescription: 'both' }),
+      profile: text('names of profiles, separated by commas', { defaultDescription: 'all' }),
+      profiles: text('file of profiles', { defaultDescription: 'engines/profiles.json of the package' }),
+      batch: text(sizes('images')),
+      width: text(sizes('pixels')),
+      height: text(sizes('pixels')),
+      condition: text(sizes('tokens of a prompt')),
+      steps: text(sizes('steps')),
+      'workspace-limit': text('most working memory of one operation, in MiB', {
+        defaultDescription: 'what the GPU has',
+      }),
+      verbose: flag('show what TensorRT has to say'),
+      all: flag('clean: every engine'),
+    })
+    .options(json)
+    .example('paella engine build tiny --compute-capability 8.9', '')
+    .example('paella engine build --width 64,256,512 --batch 1,1,4', '');
+}
+
 export function benchOptions(parser: Argv): Argv {
   const list = (what: string) => `${what}; a comma-separated list gives one run for each`;
   return parser

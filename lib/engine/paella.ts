@@ -33,6 +33,8 @@ import type { ClipTokenizer } from '../text/clip-tokenizer.js';
 import { chooseBackend } from './backends.js';
 import { attentionWeightsOf, clipPixels, clipTokenizerOf, negativeOf, type Texts, textsOf } from './condition.js';
 import { modelInfoOf, noTimings, statsOf } from './describe.js';
+import { engineFolder } from './engine-cache.js';
+import { readProfiles } from './engines.js';
 import { runJob } from './jobs.js';
 import { resolveModel } from './model-folder.js';
 import { type PredictInput, predictRequest } from './predict.js';
@@ -106,7 +108,12 @@ export class Paella implements AsyncDisposable {
       }
     };
     const native = await runJob(() => {
-      job = loadNative().load({ ...plain, model, backend, devices }, onProgress ? report : null);
+      const engines = { engineFolder: engineFolder(), engineProfiles: backend === 'tensorrt' ? readProfiles() : [] };
+      job = loadNative().load(
+        { ...plain, model, backend, devices, ...engines },
+        onProgress ? report : null,
+        logger && backend === 'tensorrt' ? (level, message) => logger[level]?.(message) : null,
+      );
       return job;
     }, signal).catch((error: unknown) => {
       throw thrown ? thrown.error : error;

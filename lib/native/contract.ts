@@ -60,6 +60,62 @@ export interface NativeLoadRequest {
   maxDelayMs: number;
   maxQueue: number;
   memory: 'resident' | 'balanced' | 'low';
+  /** For backend tensorrt: where plans are cached, and for which sizes they are built. */
+  engineFolder: string;
+  engineProfiles: NativeEngineProfile[];
+}
+
+/** [smallest, best, largest] */
+export type NativeRange = [number, number, number];
+
+/** Images, pixels, tokens of a prompt. */
+export interface NativeEngineProfile {
+  name: string;
+  /** '': any. */
+  precision: string;
+  batch: NativeRange;
+  width: NativeRange;
+  height: NativeRange;
+  condition: NativeRange;
+  steps: NativeRange;
+}
+
+export interface NativeEngineBuildRequest {
+  /** Absolute path of a model folder, or 'random:<configuration>'. */
+  model: string;
+  /** Of the cache; made when it is needed. */
+  folder: string;
+  precision: 'fp32' | 'bf16' | 'fp16';
+  /** '': the first that works here. */
+  flavour: '' | 'enterprise' | 'rtx';
+  /** '': of the GPU `device`. */
+  computeCapability: string;
+  device: number;
+  profiles: NativeEngineProfile[];
+  /** Empty: all. */
+  networks: ('unet' | 'vqgan-decoder')[];
+  /** 0: what the GPU has. */
+  workspaceBytes: number;
+}
+
+export type NativeLogLevel = 'debug' | 'info' | 'warn' | 'error';
+
+export type NativeEngineBuildEvent =
+  | { type: 'progress'; network: string; phase: string; step: number; steps: number }
+  | { type: 'log'; level: NativeLogLevel; message: string };
+
+export interface NativeBuiltEngine {
+  network: 'unet' | 'vqgan-decoder';
+  profile: string;
+  /** The plan. */
+  file: string;
+  /** SHA-256 of everything that decides whether the plan may be used. */
+  key: string;
+  /** False: it was in the cache. */
+  built: boolean;
+  bytes: number;
+  /** What was wrong with the one that was in the cache. */
+  whyRebuilt?: string;
 }
 
 /** Progress of loading: phase is the component's folder name. Bytes. */
@@ -284,8 +340,15 @@ export interface NativeModule {
     request: NativeExportRequest,
     onProgress: ((progress: NativeExportProgress) => void) | null,
   ): NativeJob<NativeExportResult>;
+  /** Plans of TensorRT, into the cache, on a thread of its own. */
+  buildEngines(
+    request: NativeEngineBuildRequest,
+    onEvent: ((event: NativeEngineBuildEvent) => void) | null,
+  ): NativeJob<NativeBuiltEngine[]>;
   load(
     request: NativeLoadRequest,
     onProgress: ((progress: NativeLoadProgress) => void) | null,
+    /** What a backend has to say, as long as the engine lives. */
+    onLog: ((level: NativeLogLevel, message: string) => void) | null,
   ): NativeJob<NativeEngine>;
 }

@@ -62,7 +62,7 @@ export interface LoadOptions {
   logger?: Logger | undefined;
 }
 
-function isLogger(value: unknown): value is Logger {
+export function isLogger(value: unknown): value is Logger {
   if (typeof value !== 'object' || value === null) return false;
   const { debug, info, warn, error } = value as Record<string, unknown>;
   return [debug, info, warn, error].every((each) => each === undefined || typeof each === 'function');

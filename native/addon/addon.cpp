@@ -7,6 +7,7 @@
 
 #include "addon/backends.h"
 #include "addon/convert.h"
+#include "addon/engine_job.h"
 #include "addon/engine_object.h"
 #include "addon/export_job.h"
 #include "export/exporter.h"
@@ -101,6 +102,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("randomConfigurations", Napi::Function::New(env, configurations, "randomConfigurations"));
   exports.Set("exportableNetworks", Napi::Function::New(env, networks, "exportableNetworks"));
   exports.Set("exportModel", Napi::Function::New(env, export_networks, "exportModel"));
+  exports.Set("buildEngines", Napi::Function::New(env, build_model_engines, "buildEngines"));
   exports.Set("load", Napi::Function::New(env, load, "load"));
   return exports;
 }

@@ -1,10 +1,14 @@
 #include "addon/backends.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "core/error.h"
 #include "cpu/cpu_backend.h"
 #include "cuda/plugin_loader.h"
+#include "pipeline/model_folder.h"
+#include "tensorrt/plugin_loader.h"
+#include "tensorrt/tensorrt_backend.h"
 
 namespace paella::addon {
 
@@ -61,22 +65,71 @@ std::function<std::unique_ptr<Backend>()> cuda_factory(const BackendRequest& req
   return [&plugin, options] { return plugin.make_backend(options); };
 }
 
-BackendDescription describe_missing() {
+// The first GPU decides what is said of the backend; each worker is checked against its own.
+BackendDescription describe_tensorrt() {
+  const auto& opened = tensorrt::plugins();
   BackendDescription result;
-  result.reason = "this build does not contain it";
-  result.remedy = "Use the backend cpu.";
+  for (const tensorrt::OpenedPlugin& each : opened) {
+    if (each.plugin == nullptr) continue;
+    const tensorrt::Library& library = each.plugin->library();
+    result.details[concat("plug-in ", each.plugin->flavour, ' ', each.plugin->headers)] =
+        library.path.empty() ? library.reason : concat(library.version, ", ", library.path);
+  }
+  const cuda::Availability found = cuda::availability(cuda::plugin());
+  const bool any_device = found.available && !found.survey.devices.empty();
+  const tensorrt::Choice choice =
+      tensorrt::choose(opened, "", any_device ? std::optional(found.survey.devices.front()) : std::nullopt);
+  result.reason = choice.reason;
+  result.remedy = choice.remedy;
+  // Without a GPU nobody expects it; what is wrong with CUDA is told by the backend cuda.
+  result.unexpected = choice.unexpected && found.available;
+  if (choice.plugin == nullptr) return result;
+  if (!found.available) {
+    result.reason = concat("it runs on top of the backend cuda, which is unavailable: ", found.reason);
+    result.remedy = found.remedy;
+    return result;
+  }
+  BackendDescription cuda = describe_cuda();
+  result.available = true;
+  result.devices = std::move(cuda.devices);
+  result.precisions = std::move(cuda.precisions);
+  result.details["in use"] = concat(choice.plugin->flavour, ' ', choice.plugin->library().version);
   return result;
 }
 
-std::function<std::unique_ptr<Backend>()> missing_factory(const BackendRequest& request) {
-  const BackendDescription missing = describe_missing();
-  throw Error(ErrorCode::backend_unavailable, concat("backend ", request.name, " is unavailable: ", missing.reason),
-              missing.remedy);
+std::function<std::unique_ptr<Backend>()> tensorrt_factory(const BackendRequest& request) {
+  const cuda::Availability found = cuda::availability(cuda::plugin());
+  const auto& devices = found.survey.devices;
+  const auto at = static_cast<std::size_t>(request.device);
+  const auto gpu = found.available && at < devices.size() ? std::optional(devices[at]) : std::nullopt;
+  const tensorrt::Plugin& plugin = tensorrt::usable(tensorrt::choose(tensorrt::plugins(), "", gpu));
+  if (!gpu)
+    throw Error(ErrorCode::backend_unavailable,
+                concat("backend tensorrt is unavailable: it runs on top of the backend cuda, which is unavailable: ",
+                       found.available ? concat("there is no device ", request.device) : found.reason),
+                found.remedy);
+  cuda::Options options;
+  options.precision = request.precision;
+  options.device = request.device;
+  tensorrt::BackendOptions engines;
+  engines.cache_folder = request.engine_folder;
+  engines.profiles = request.profiles;
+  engines.gpu = gpu->name;
+  engines.compute_capability = concat(gpu->major, '.', gpu->minor);
+  engines.log = request.log;
+  return [&plugin, options, engines, model = request.model] {
+    const cuda::Plugin& cuda_plugin = cuda::usable(cuda::plugin());
+    tensorrt::BackendOptions own = engines;
+    own.pixels_per_token = read_model_config(model).vqgan.pixels_per_token();
+    auto backend = cuda_plugin.make_backend(options);
+    void* stream = cuda_plugin.stream_of(*backend);
+    return tensorrt::make_backend(plugin, std::move(backend), stream, std::move(own));
+  };
 }
 
 // Fastest first: the order in which `auto` tries them.
 constexpr BackendEntry entries[] = {
-    {"tensorrt", describe_missing, missing_factory},
+    {"tensorrt", describe_tensorrt, tensorrt_factory},
     {"cuda", describe_cuda, cuda_factory},
     {"cpu", describe_cpu, cpu_factory},
 };

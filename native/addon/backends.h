@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/backend.h"
+#include "tensorrt/profile.h"
 
 namespace paella::addon {
 
@@ -18,6 +19,11 @@ struct BackendRequest {
   std::string precision;  // "auto", "fp32", …
   int device = 0;
   int threads = 0;  // 0: every usable core
+  // For tensorrt.
+  std::string model;          // as for read_model_config()
+  std::string engine_folder;  // cache of plans
+  std::vector<tensorrt::Profile> profiles;
+  tensorrt::Log log;  // called on the engine's thread
 };
 
 // Throws ERR_BACKEND_UNAVAILABLE or ERR_INVALID_OPTION at once if it cannot be made here.

@@ -58,6 +58,25 @@ std::pair<double, double> pair_member(const Napi::Object& object, const char* ke
   return {first.As<Napi::Number>().DoubleValue(), last.As<Napi::Number>().DoubleValue()};
 }
 
+std::vector<tensorrt::Profile> engine_profiles(const Napi::Value& value) {
+  if (!value.IsArray()) refuse(value.Env(), "profiles", "a list");
+  const auto list = value.As<Napi::Array>();
+  std::vector<tensorrt::Profile> profiles;
+  for (std::uint32_t i = 0; i < list.Length(); ++i) {
+    const auto object = list.Get(i).As<Napi::Object>();
+    const auto range = [&](const char* key) {
+      const Napi::Value found = object.Get(key);
+      if (!found.IsArray() || found.As<Napi::Array>().Length() != 3) refuse(object.Env(), key, "three numbers");
+      const auto three = found.As<Napi::Array>();
+      const auto at = [&](std::uint32_t place) { return three.Get(place).ToNumber().Int64Value(); };
+      return tensorrt::Range{at(0), at(1), at(2)};
+    };
+    profiles.push_back({string_member(object, "name"), string_member(object, "precision"), range("batch"),
+                        range("width"), range("height"), range("condition"), range("steps")});
+  }
+  return profiles;
+}
+
 std::vector<std::int32_t> int32_values(const Napi::Value& value, const char* what) {
   return copy_of(typed_array<Napi::Int32Array>(value, napi_int32_array, what, "an Int32Array"));
 }

@@ -11,6 +11,7 @@
 
 #include "core/error.h"
 #include "pipeline/engine.h"
+#include "tensorrt/profile.h"
 
 namespace paella::addon {
 
@@ -29,6 +30,7 @@ std::vector<std::int32_t> int32_values(const Napi::Value& value, const char* wha
 std::vector<float> float32_values(const Napi::Value& value, const char* what);
 std::vector<std::uint8_t> uint8_values(const Napi::Value& value, const char* what);
 
+std::vector<tensorrt::Profile> engine_profiles(const Napi::Value& value);
 ConditionInput condition_input(const Napi::Value& value);
 GenerateRequest generate_request(const Napi::Object& object);
 

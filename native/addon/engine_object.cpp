@@ -4,6 +4,7 @@
 
 #include "addon/backends.h"
 #include "addon/convert.h"
+#include "addon/engine_job.h"
 #include "addon/export_job.h"
 
 namespace paella::addon {
@@ -27,6 +28,8 @@ class EngineHandle : public std::enable_shared_from_this<EngineHandle> {
 
   Napi::Value load(Napi::Env env, EngineOptions options, const Napi::Value& on_progress, int threads);
   void stop();
+  // For backends that have something to say at any time. `on_log` (level, message), if it is a function.
+  tensorrt::Log log_to(const Napi::Value& on_log);
 
  private:
   using Number = std::uint64_t;
@@ -55,6 +58,7 @@ class EngineHandle : public std::enable_shared_from_this<EngineHandle> {
   int threads_ = 0;
   Number next_number_ = 1;
   std::map<Number, Pending> pending_;
+  Napi::FunctionReference on_log_;
   std::shared_ptr<EngineHandle> self_;
 };
 
@@ -162,6 +166,18 @@ Napi::Value EngineHandle::load(Napi::Env env, EngineOptions options, const Napi:
   return job_object(env, number, [weak = weak_from_this()] {
     if (const auto handle = weak.lock()) handle->engine_->cancel_load();
   });
+}
+
+tensorrt::Log EngineHandle::log_to(const Napi::Value& on_log) {
+  if (!on_log.IsFunction()) return {};
+  on_log_ = Napi::Persistent(on_log.As<Napi::Function>());
+  return [mailbox = mailbox_, weak = weak_from_this()](tensorrt::Severity severity, const std::string& message) {
+    mailbox->post([weak, severity, message](Napi::Env env) {
+      const auto handle = weak.lock();
+      if (handle && !handle->on_log_.IsEmpty())
+        handle->on_log_.Call({Napi::String::New(env, tensorrt::name_of(severity)), Napi::String::New(env, message)});
+    });
+  };
 }
 
 Napi::Object EngineHandle::engine_object(Napi::Env env, const EngineInfo& info) {
@@ -324,15 +340,18 @@ Napi::Value load_engine(const Napi::CallbackInfo& info) {
   options.max_batch = static_cast<std::size_t>(number_member(request, "maxBatch"));
   options.max_delay_ms = number_member(request, "maxDelayMs");
   options.max_queue = static_cast<std::size_t>(number_member(request, "maxQueue"));
+  auto& environment = *env.GetInstanceData<std::shared_ptr<Environment>>();
+  std::erase_if(environment->engines, [](const auto& weak) { return weak.expired(); });
+  const auto handle = std::make_shared<EngineHandle>(environment->mailbox);
+  backend.model = options.model;
+  backend.engine_folder = string_member(request, "engineFolder");
+  backend.profiles = engine_profiles(request.Get("engineProfiles"));
+  backend.log = handle->log_to(info[2]);
   const auto devices = request.Get("devices").As<Napi::Array>();
   for (std::uint32_t i = 0; i < devices.Length(); ++i) {
     backend.device = devices.Get(i).ToNumber().Int32Value();
     options.make_backends.push_back(backend_factory(backend));
   }
-
-  auto& environment = *env.GetInstanceData<std::shared_ptr<Environment>>();
-  std::erase_if(environment->engines, [](const auto& weak) { return weak.expired(); });
-  const auto handle = std::make_shared<EngineHandle>(environment->mailbox);
   environment->engines.push_back(handle);
   return handle->load(env, std::move(options), info[1], backend.threads);
 }
@@ -343,6 +362,7 @@ void stop(Environment& environment) {
   environment.engines.clear();
   environment.surveys.clear();
   stop_exports(environment);
+  stop_engine_builds(environment);
 }
 
 }  // namespace paella::addon

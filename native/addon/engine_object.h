@@ -18,6 +18,7 @@ struct Environment {
   std::vector<std::weak_ptr<class EngineHandle>> engines;
   std::list<std::future<void>> surveys;  // of backends(); destroying one waits for it
   std::list<std::shared_ptr<class ExportJob>> exports;
+  std::list<std::shared_ptr<class EngineJob>> engine_builds;
 };
 
 // load(request, onProgress) → { promise, cancel() }

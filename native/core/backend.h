@@ -182,7 +182,7 @@ class Backend {
   virtual bool asynchronous() const { return false; }
 
   // While `*flag` is set, networks stop between operations with ERR_ABORTED.
-  void set_interrupt(const std::atomic<bool>* flag) { interrupt_ = flag; }
+  virtual void set_interrupt(const std::atomic<bool>* flag) { interrupt_ = flag; }
   bool interrupted() const { return interrupt_ != nullptr && interrupt_->load(std::memory_order_relaxed); }
 
   virtual MemoryUse memory() const = 0;

@@ -253,8 +253,10 @@ Tensor Ops::convert(const Tensor& x, DType out) {
 
 Tensor Ops::select_row(const Tensor& table, const Tensor& row) {
   check_type("select_row", row, DType::i32);
-  expect(table.shape.rank() == 2, "select_row: expected rank 2, got ", table.shape.text());
-  Tensor result = allocate({table.shape[1]}, table.dtype);
+  expect(table.shape.rank() >= 2, "select_row: expected rank 2 or more, got ", table.shape.text());
+  std::vector<std::int64_t> entry;
+  for (int axis = 1; axis < table.shape.rank(); ++axis) entry.push_back(table.shape[axis]);
+  Tensor result = allocate(Shape(entry), table.dtype);
   if (!measuring()) do_select_row(table, row, result);
   return result;
 }

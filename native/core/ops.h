@@ -22,6 +22,8 @@ namespace paella {
 class Constant {
  public:
   virtual ~Constant() = default;
+  // What an executor reads: itself, or what it stands for where a backend hands its constants to another's executor.
+  virtual const Constant& made() const { return *this; }
   Shape shape;
   std::size_t bytes = 0;
 };

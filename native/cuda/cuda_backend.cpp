@@ -193,6 +193,7 @@ class CudaBackend final : public Backend {
 
   MemoryUse memory() const override { return context_.account->use; }
   TransferCounts transfers() const override { return context_.runtime->counts; }
+  void* stream() const { return context_.runtime->stream(); }
 
  private:
   struct Captured {
@@ -320,6 +321,8 @@ void Memory::swap(Memory& other) noexcept {
 std::unique_ptr<Backend> make_backend(const Options& options, std::shared_ptr<Runtime> runtime) {
   return std::make_unique<CudaBackend>(options, std::move(runtime));
 }
+
+void* stream_of(Backend& backend) { return dynamic_cast<CudaBackend&>(backend).stream(); }
 
 std::unique_ptr<Backend> make_backend(const Options& options) {
   return make_backend(options, std::shared_ptr<Runtime>(make_runtime(options.device)));

@@ -20,4 +20,7 @@ std::unique_ptr<Backend> make_backend(const Options& options);
 // On a runtime that the caller made: tests bring one that runs kernels on the CPU.
 std::unique_ptr<Backend> make_backend(const Options& options, std::shared_ptr<Runtime> runtime);
 
+// The cudaStream_t of a backend that one of these functions made.
+void* stream_of(Backend& backend);
+
 }  // namespace paella::cuda

@@ -65,7 +65,7 @@ struct CudaConstant final : Constant {
     return static_cast<const T*>(data);
   }
 };
-inline const CudaConstant& cuda(const Constant& constant) { return static_cast<const CudaConstant&>(constant); }
+inline const CudaConstant& cuda(const Constant& constant) { return static_cast<const CudaConstant&>(constant.made()); }
 
 // What all parts of one backend share.
 struct Context {

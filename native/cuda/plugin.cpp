@@ -11,7 +11,7 @@ std::vector<WayTiming> time_on_first_device(DType operand, std::int64_t rows, st
   return time_product(std::shared_ptr<Runtime>(make_runtime(0)), operand, rows, columns, inner, accumulate);
 }
 
-constexpr Plugin exported = {plugin_abi, PAELLA_CUDA_ARCHITECTURES, survey, make, time_on_first_device};
+constexpr Plugin exported = {plugin_abi, PAELLA_CUDA_ARCHITECTURES, survey, make, stream_of, time_on_first_device};
 
 }  // namespace
 

@@ -19,6 +19,8 @@ struct Plugin {
   const char* architectures;  // "80 86 89 90a 120, PTX 90"
   Survey (*survey)();
   std::unique_ptr<Backend> (*make_backend)(const Options& options);
+  // Of a backend that make_backend() made: the cudaStream_t that it enqueues on.
+  void* (*stream_of)(Backend& backend);
   // For the tuner, on device 0; see tuning.h.
   std::vector<WayTiming> (*time_product)(DType operand, std::int64_t rows, std::int64_t columns, std::int64_t inner,
                                          bool accumulate);

@@ -16,17 +16,6 @@ namespace {
 
 constexpr const char* rebuild = "In a clone run `npm run build -- --cuda`; otherwise use the backend cpu.";
 
-// The folder of the addon, or of the program that these functions were linked into; empty if unknown.
-std::filesystem::path own_folder() {
-  Dl_info info = {};
-  if (dladdr(reinterpret_cast<const void*>(&own_folder), &info) == 0 || info.dli_fname == nullptr) return {};
-  // A program that was found through PATH is called by its bare name.
-  const std::filesystem::path module = std::strchr(info.dli_fname, '/') != nullptr ? info.dli_fname : "/proc/self/exe";
-  std::error_code error;
-  const auto real = std::filesystem::canonical(module, error);
-  return error ? module.parent_path() : real.parent_path();
-}
-
 OpenedPlugin missing(OpenedPlugin result) {
   result.reason = "this build does not contain it";
   result.remedy = rebuild;
@@ -63,10 +52,21 @@ OpenedPlugin open_plugin(const std::string& path) {
   return result;
 }
 
+std::string plugin_folder() {
+  Dl_info info = {};
+  if (dladdr(reinterpret_cast<const void*>(&plugin_folder), &info) == 0 || info.dli_fname == nullptr) return {};
+  // A program that was found through PATH is called by its bare name.
+  const std::filesystem::path module = std::strchr(info.dli_fname, '/') != nullptr ? info.dli_fname : "/proc/self/exe";
+  std::error_code error;
+  const auto real = std::filesystem::canonical(module, error);
+  return (error ? module.parent_path() : real.parent_path()).string();
+}
+
 const OpenedPlugin& plugin() {
   static const OpenedPlugin opened = [] {
     const char* named = std::getenv("PAELLA_CUDA_PLUGIN");
-    if (named == nullptr || *named == '\0') return open_plugin((own_folder() / plugin_file).string());
+    if (named == nullptr || *named == '\0')
+      return open_plugin((std::filesystem::path(plugin_folder()) / plugin_file).string());
     OpenedPlugin result = open_plugin(named);
     if (!result.found) {
       result.reason = concat("PAELLA_CUDA_PLUGIN: expected a file, got ", named);

@@ -22,6 +22,10 @@ OpenedPlugin open_plugin(const std::string& path);
 // beside the module that this code is part of. Opened by the first call; any thread.
 const OpenedPlugin& plugin();
 
+// Where the plug-ins of this build lie: the folder of the addon, or of the program that this code was linked into;
+// empty if unknown.
+std::string plugin_folder();
+
 // What this machine offers through a plug-in.
 struct Availability {
   bool available = false;

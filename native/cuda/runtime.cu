@@ -112,6 +112,7 @@ class CudaRuntime final : public Runtime {
   }
 
   const DeviceInfo& device() const override { return info_; }
+  void* stream() const override { return stream_; }
   std::size_t memory_free() const override {
     std::size_t free = 0, total = 0;
     check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");

@@ -45,6 +45,8 @@ class Runtime {
 
   virtual const DeviceInfo& device() const = 0;
   virtual std::size_t memory_free() const = 0;
+  // The cudaStream_t that everything is enqueued on, for libraries that bring work of their own.
+  virtual void* stream() const = 0;
 
   // Aligned to 256 bytes. ERR_OUT_OF_MEMORY with needed and free bytes; the runtime stays usable. `purpose` is for that
   // message: "weights in_mapper.0.weight".

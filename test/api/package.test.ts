@@ -10,7 +10,22 @@ t.test('import and require give the same names', async (t) => {
   const required = createRequire(path.join(root, 'package.json'))('paella-native') as object;
   const imported = (await import(path.join(root, 'dist/esm/index.js'))) as object;
   const names = Object.keys(source).sort();
-  t.same(names, ['GeneratedImage', 'Paella', 'PaellaError', 'backends', 'convert', 'generate', 'pull', 'readMetadata']);
+  t.same(names, [
+    'GeneratedImage',
+    'Paella',
+    'PaellaError',
+    'backends',
+    'buildEngines',
+    'cleanEngines',
+    'convert',
+    'exportOnnx',
+    'generate',
+    'inspectEngine',
+    'listEngines',
+    'presets',
+    'pull',
+    'readMetadata',
+  ]);
   t.same(
     Object.keys(required)
       .filter((name) => name !== '__esModule')

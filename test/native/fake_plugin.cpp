@@ -45,6 +45,6 @@ std::unique_ptr<Backend> fake_backend(const Options& options) {
 
 extern "C" __attribute__((visibility("default"))) const paella::cuda::Plugin* PAELLA_FAKE_ENTRY() {
   using namespace paella::cuda;
-  static const Plugin plugin = {PAELLA_FAKE_ABI, "90", fake_survey, fake_backend, nullptr};
+  static const Plugin plugin = {PAELLA_FAKE_ABI, "90", fake_survey, fake_backend, nullptr, nullptr};
   return &plugin;
 }

@@ -41,6 +41,8 @@ class SimtRuntime final : public cuda::Runtime {
   const cuda::DeviceInfo& device() const override { return device_; }
   std::size_t memory_free() const override { return device_.memory_total - used_; }
 
+  void* stream() const override { return const_cast<SimtRuntime*>(this); }  // no stream, but an address to recognise
+
   void* allocate(std::size_t bytes, const std::string& purpose) override {
     check_not_capturing("allocate");
     if (bytes > memory_free())
