@@ -57,7 +57,12 @@ function chooseProfiles(wanted: readonly unknown[] | undefined): ResolvedProfile
 export async function buildEngines(options: BuildEnginesOptions = {}): Promise<EngineBuild[]> {
   const { model: name, profiles, signal, onProgress, logger, ...how } = resolveBuildEnginesOptions(options);
   signal?.throwIfAborted();
-  const request = { ...how, model: await resolveModel(name), folder: engineFolder(), profiles: chooseProfiles(profiles) };
+  const request = {
+    ...how,
+    model: await resolveModel(name),
+    folder: engineFolder(),
+    profiles: chooseProfiles(profiles),
+  };
   let job: NativeJob<EngineBuild[]> | undefined;
   let thrown: { error: unknown } | undefined;
   const hear = (event: NativeEngineBuildEvent) => {

@@ -207,7 +207,8 @@ void Ops::scale_rows(const Tensor& x, const Tensor& weights, std::int64_t first)
   check_type("scale_rows", x, operand_type());
   check_type("scale_rows", weights, DType::f32);
   check_shape("scale_rows", weights.shape, {x.shape[0]});
-  expect(first >= 0 && first <= x.shape[1], "scale_rows: expected a first column from 0 to ", x.shape[1], ", got ", first);
+  expect(first >= 0 && first <= x.shape[1], "scale_rows: expected a first column from 0 to ", x.shape[1], ", got ",
+         first);
   if (!measuring()) do_scale_rows(x, weights, first);
 }
 

@@ -68,9 +68,7 @@ void CudaOps::do_modulate(const Tensor& x, const Tensor& modulation) {
   });
 }
 
-Tensor CudaOps::do_tensor_of(const Constant& constant) {
-  return {cuda(constant).data, constant.shape, DType::f32};
-}
+Tensor CudaOps::do_tensor_of(const Constant& constant) { return {cuda(constant).data, constant.shape, DType::f32}; }
 
 void CudaOps::do_scale_rows(const Tensor& x, const Tensor& weights, std::int64_t first) {
   const std::int64_t columns = x.shape[1] - first;

@@ -1,5 +1,5 @@
-// LayerNorms with weight and bias. Ops::layer_norm has neither: they are folded into the product that follows, or applied
-// as a modulation where something else does.
+// LayerNorms with weight and bias. Ops::layer_norm has neither: they are folded into the product that follows, or
+// applied as a modulation where something else does.
 #pragma once
 
 #include <cstdint>

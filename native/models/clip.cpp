@@ -68,7 +68,8 @@ Linear bind_projection(Loader& loader, const ClipTowerConfig& config, const std:
   std::vector<float> rows(published.size()), bias(static_cast<std::size_t>(config.embed_dim), 0.0f);
   for (std::int64_t k = 0; k < config.width; ++k)
     for (std::int64_t n = 0; n < config.embed_dim; ++n)
-      rows[static_cast<std::size_t>(n * config.width + k)] = published[static_cast<std::size_t>(k * config.embed_dim + n)];
+      rows[static_cast<std::size_t>(n * config.width + k)] =
+          published[static_cast<std::size_t>(k * config.embed_dim + n)];
   fold_before(affine, rows, bias);
   return {loader.derived(projection, rows, {config.embed_dim, config.width}, Layout::matrix),
           loader.derived(projection + " bias", bias, {config.embed_dim}, Layout::vector)};
@@ -164,7 +165,8 @@ ClipTextEncoder::ClipTextEncoder(const ClipTextConfig& config, Loader& loader) :
   auto weights = std::make_shared<Weights>();
   weights->config = config;
   weights->embedding = loader.constant("token_embedding.weight", {config.vocab_size, config.width}, Layout::table_f32);
-  weights->positions = loader.constant("positional_embedding", {config.context_length, config.width}, Layout::table_f32);
+  weights->positions =
+      loader.constant("positional_embedding", {config.context_length, config.width}, Layout::table_f32);
   weights->layers = bind_layers(loader, config, "");
   weights->projection = bind_projection(loader, config, "ln_final", "text_projection");
   weights_ = weights;
@@ -181,8 +183,8 @@ std::vector<float> ClipTextEncoder::attention_bias(std::int64_t length) const {
 struct ClipImageEncoder::Weights {
   ClipImageConfig config;
   std::int64_t patch_bytes = 0;
-  Linear patches;         // [width, patch_bytes], of values from 0 to 1
-  ConstantPtr positions;  // [1 + patches, width]
+  Linear patches;          // [width, patch_bytes], of values from 0 to 1
+  ConstantPtr positions;   // [1 + patches, width]
   ConstantPtr first_norm;  // [2·width]: weight − 1, bias
   std::vector<LayerWeights> layers;
   Linear projection;
@@ -257,7 +259,8 @@ ClipImageEncoder::ClipImageEncoder(const ClipImageConfig& config, Loader& loader
   }
   weights->patches = {loader.derived("visual.conv1.weight", rows, {width, bytes}, Layout::matrix_f32),
                       loader.derived("visual.conv1 bias", bias, {width}, Layout::vector)};
-  // The class token is the first row: its pixels are zeros, of which the product makes the bias, which is taken off here.
+  // The class token is the first row: its pixels are zeros, of which the product makes the bias, which is taken off
+  // here.
   auto positions = loader.host("visual.positional_embedding", {1 + config.patches(), width});
   const auto token = loader.host("visual.class_embedding", {width});
   for (std::int64_t c = 0; c < width; ++c)
@@ -270,7 +273,9 @@ ClipImageEncoder::ClipImageEncoder(const ClipImageConfig& config, Loader& loader
   weights_ = weights;
 }
 
-std::shared_ptr<const Description> ClipImageEncoder::network() const { return std::make_shared<ImageNetwork>(weights_); }
+std::shared_ptr<const Description> ClipImageEncoder::network() const {
+  return std::make_shared<ImageNetwork>(weights_);
+}
 
 // A multiple of 16, for products on tensor cores.
 std::int64_t ClipImageEncoder::patch_bytes() const {

@@ -1,5 +1,5 @@
-// CLIP's two encoders (spec 5.2), in open_clip's layout: from token ids, or from the pixels of a picture, to one embedding,
-// not normalised.
+// CLIP's two encoders (spec 5.2), in open_clip's layout: from token ids, or from the pixels of a picture, to one
+// embedding, not normalised.
 #pragma once
 
 #include <cstdint>
@@ -45,9 +45,8 @@ class ClipTextEncoder {
 
   const ClipTextConfig& config() const { return config_; }
   // Inputs: ids i32 [T] up to and with the end of text, T at most context_length (attention is causal: what follows the
-  // end changes nothing); positions i32 [T], 0 to T − 1; bias f32 [heads, 2T − 1], see attention_bias(); place of the end
-  // of text i32 [1], T − 1.
-  // Output: f32 [1, embed_dim].
+  // end changes nothing); positions i32 [T], 0 to T − 1; bias f32 [heads, 2T − 1], see attention_bias(); place of the
+  // end of text i32 [1], T − 1. Output: f32 [1, embed_dim].
   std::shared_ptr<const Description> network() const;
   std::vector<float> attention_bias(std::int64_t length) const;
 
@@ -63,8 +62,8 @@ class ClipImageEncoder {
   ClipImageEncoder(const ClipImageConfig& config, Loader& loader);
 
   const ClipImageConfig& config() const { return config_; }
-  // Inputs: patches u8 [1 + patches, patch_bytes], see patches(); bias f32 [heads, 2·(1 + patches) − 1], zeros; place of
-  // the class token i32 [1], 0. Output: f32 [1, embed_dim].
+  // Inputs: patches u8 [1 + patches, patch_bytes], see patches(); bias f32 [heads, 2·(1 + patches) − 1], zeros; place
+  // of the class token i32 [1], 0. Output: f32 [1, embed_dim].
   std::shared_ptr<const Description> network() const;
   // RGB pixels [image_size, image_size, 3] as the network takes them: a row of zeros for the class token, then the
   // patches, each row padded with zeros.

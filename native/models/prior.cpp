@@ -112,8 +112,8 @@ class DenoisePrior final : public Description {
       const Tensor wide = ops.layer_norm(u, config.epsilon, DType::f32);
       ops.modulate(wide, ops.tensor_of(block.first_norm));
       const Tensor active = ops.activate(wide, Activation::gelu_erf, ops.operand_type());
-      const Tensor narrow = ops.layer_norm(ops.linear(active, block.contract, Activation::none, DType::f32),
-                                           config.epsilon, DType::f32);
+      const Tensor narrow =
+          ops.layer_norm(ops.linear(active, block.contract, Activation::none, DType::f32), config.epsilon, DType::f32);
       ops.modulate(narrow, ops.tensor_of(block.second_norm));
       ops.add(h, narrow);  // the residual comes after the second LayerNorm
     }

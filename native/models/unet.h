@@ -47,9 +47,9 @@ class Unet {
   const UnetConfig& config() const { return config_; }
 
   // Inputs: ByT5 states f32 [T, byt5_embd]; then, if `clip_texts` (0 or 1), f32 [1, clip_embd]; then, if `clip_images`
-  // (any number), f32 [clip_images, clip_image_embd]; then, if `weighted`, f32 [S] what the attention that each entry gets
-  // is multiplied by after the softmax (spec 4.3), which its values take on (spec 1.8.4). Outputs: per attention block,
-  // [S, 2c] in operand type, S = T + clip_seq_len·(clip_texts + clip_images).
+  // (any number), f32 [clip_images, clip_image_embd]; then, if `weighted`, f32 [S] what the attention that each entry
+  // gets is multiplied by after the softmax (spec 4.3), which its values take on (spec 1.8.4). Outputs: per attention
+  // block, [S, 2c] in operand type, S = T + clip_seq_len·(clip_texts + clip_images).
   std::shared_ptr<const Description> condition(std::int64_t clip_texts, std::int64_t clip_images,
                                                bool weighted = false) const;
   // Input: embeddings f32 [N, c_r], see noise_embedding(). Output: f32 [N, modulation_size()].

@@ -59,13 +59,13 @@ void OnnxOps::do_scale_rows(const Tensor& x, const Tensor& weights, std::int64_t
   const Value from = values_.read(x);
   const std::int64_t columns = x.shape[1];
   const auto columns_of = [&](std::int64_t begin, std::int64_t end) {
-    return graph_.node("Slice",
-                       {from.name, graph_.integers({begin}), graph_.integers({end}), graph_.integers({-1})});
+    return graph_.node("Slice", {from.name, graph_.integers({begin}), graph_.integers({end}), graph_.integers({-1})});
   };
   const std::string factors = graph_.node("Unsqueeze", {values_.read(weights).name, graph_.integers({1})});  // [S, 1]
   const std::string scaled =
       cast(binary("Mul", cast(columns_of(first, columns), from.type, DType::f32), factors), DType::f32, from.type);
-  store(x, first == 0 ? scaled : graph_.node("Concat", {columns_of(0, first), scaled}, last_axis), from.type, from.dims);
+  store(x, first == 0 ? scaled : graph_.node("Concat", {columns_of(0, first), scaled}, last_axis), from.type,
+        from.dims);
 }
 
 void OnnxOps::do_gated(const Tensor& x, Activation activation, const Tensor& out) {

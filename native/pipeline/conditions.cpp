@@ -92,9 +92,8 @@ void Conditions::run_prior(std::vector<Encoded>& prompts, const std::function<bo
     if (each.prompt->prior) waiting.push_back(&each);
   while (!waiting.empty()) {
     const PriorSettings settings = *waiting.front()->prompt->prior;
-    const auto others =
-        std::stable_partition(waiting.begin(), waiting.end(),
-                              [&](const Encoded* each) { return *each->prompt->prior == settings; });
+    const auto others = std::stable_partition(waiting.begin(), waiting.end(),
+                                              [&](const Encoded* each) { return *each->prompt->prior == settings; });
     const std::vector<Encoded*> group(waiting.begin(), others);
     waiting.erase(waiting.begin(), others);
     std::vector<float> text;
@@ -103,8 +102,7 @@ void Conditions::run_prior(std::vector<Encoded>& prompts, const std::function<bo
       text.insert(text.end(), each->clip_text.begin(), each->clip_text.end());
       seeds.push_back(each->prompt->prior_seed);
     }
-    const std::vector<float> drawn =
-        sample_prior(backend_, model_.prior(), settings, text, seeds, keep_going);
+    const std::vector<float> drawn = sample_prior(backend_, model_.prior(), settings, text, seeds, keep_going);
     const auto width = static_cast<std::ptrdiff_t>(model_.config().prior->c_in);
     for (std::size_t i = 0; i < group.size(); ++i) {
       const auto from = drawn.begin() + static_cast<std::ptrdiff_t>(i) * width;

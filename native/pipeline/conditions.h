@@ -1,5 +1,5 @@
-// Prompts to what the U-Net attends to: encoder states and embeddings, then keys and values of every attention block, once
-// per prompt and cached.
+// Prompts to what the U-Net attends to: encoder states and embeddings, then keys and values of every attention block,
+// once per prompt and cached.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +31,8 @@ using ConditionPtr = std::shared_ptr<const Condition>;
 struct ConditionInput {
   std::vector<std::int32_t> ids;
   std::vector<float> states;
-  // CLIP's ids from start to end of text; empty: the condition has no CLIP text. ERR_INVALID_OPTION if the model has none.
+  // CLIP's ids from start to end of text; empty: the condition has no CLIP text. ERR_INVALID_OPTION if the model has
+  // none.
   std::vector<std::int32_t> clip_ids;
   // Pictures, RGB [image_size, image_size, 3] of the model's CLIP.
   std::vector<std::vector<std::uint8_t>> images;

@@ -49,10 +49,10 @@ std::vector<float> PromptEncoders::text(std::span<const std::int32_t> ids) {
     const auto length = static_cast<std::int64_t>(ids.size());
     const Byt5Encoder& encoder = model_.text_encoder();
     const std::vector<float> bias = encoder.position_bias(length);
-    return run_network(backend_, encoder.network(),
-                       {{ids.data(), {{length}, DType::i32}},
-                        {bias.data(), {{config.num_heads, 2 * length - 1}, DType::f32}}},
-                       {length, config.d_model});
+    return run_network(
+        backend_, encoder.network(),
+        {{ids.data(), {{length}, DType::i32}}, {bias.data(), {{config.num_heads, 2 * length - 1}, DType::f32}}},
+        {length, config.d_model});
   });
 }
 
@@ -61,7 +61,8 @@ std::vector<float> PromptEncoders::clip_text(std::span<const std::int32_t> ids) 
   check_ids("prompt for CLIP", ids, config.vocab_size);
   const auto length = static_cast<std::int64_t>(ids.size());
   if (length > config.context_length)
-    fail(ErrorCode::invalid_option, "prompt for CLIP: expected at most ", config.context_length, " tokens, got ", length);
+    fail(ErrorCode::invalid_option, "prompt for CLIP: expected at most ", config.context_length, " tokens, got ",
+         length);
   return remembered(key_of("clip text", ids), [&] {
     const ClipTextEncoder& encoder = model_.clip_text();
     const std::vector<float> bias = encoder.attention_bias(length);

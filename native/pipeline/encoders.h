@@ -1,5 +1,5 @@
-// What prompts are made of, encoded: text by ByT5 and CLIP, pictures by CLIP. Results are kept in host memory, because one
-// prompt is drawn with many seeds.
+// What prompts are made of, encoded: text by ByT5 and CLIP, pictures by CLIP. Results are kept in host memory, because
+// one prompt is drawn with many seeds.
 #pragma once
 
 #include <cstdint>

@@ -61,8 +61,7 @@ Model::Model(ModelConfig config, Backend& backend, const std::function<void(cons
   load_vqgan(progress);
 }
 
-void Model::load(const std::string& component, const Progress& progress,
-                 const std::function<void(Loader&)>& make) {
+void Model::load(const std::string& component, const Progress& progress, const std::function<void(Loader&)>& make) {
   const std::size_t before = backend_.memory().weights;
   parameters_[component] = load_component(config_, component, backend_, progress, make);
   bytes_[component] = backend_.memory().weights - before;

@@ -49,7 +49,8 @@ void check_fit(const ModelConfig& config, const std::string& label) {
     fail(ErrorCode::model_format, label, ": unet num_labels: expected the vqgan's codebook_size ",
          config.vqgan.codebook_size, ", got ", config.unet.num_labels);
   const auto check = [&](const char* what, std::int64_t expected, const char* of, std::int64_t found) {
-    if (expected != found) fail(ErrorCode::model_format, label, ": ", what, ": expected ", of, ' ', expected, ", got ", found);
+    if (expected != found)
+      fail(ErrorCode::model_format, label, ": ", what, ": expected ", of, ' ', expected, ", got ", found);
   };
   if (config.clip_text)
     check("unet clip_embd", config.clip_text->embed_dim, "clip_text's embed_dim", config.unet.clip_embd);
@@ -164,11 +165,10 @@ struct RandomConfiguration {
   ModelConfig (*make)();
 };
 
-constexpr RandomConfiguration random_configuration_table[] = {
-    {"paella-v3", paella_v3},
-    {"paella-v3-256", paella_v3_256},
-    {"paella-v3-small", paella_v3_small},
-    {"paella-v3-small-pipeline", paella_v3_small_pipeline}};
+constexpr RandomConfiguration random_configuration_table[] = {{"paella-v3", paella_v3},
+                                                              {"paella-v3-256", paella_v3_256},
+                                                              {"paella-v3-small", paella_v3_small},
+                                                              {"paella-v3-small-pipeline", paella_v3_small_pipeline}};
 
 ModelConfig random_configuration(const std::string& name) {
   for (const RandomConfiguration& configuration : random_configuration_table)

@@ -138,9 +138,9 @@ class Loop {
         for (std::size_t k = 0; k < width; ++k)
           normal.push_back(step.deviation == 0
                                ? 0.0f
-                               : static_cast<float>(step.deviation) *
-                                     standard_normal(seed, Purpose::prior, static_cast<std::uint32_t>(i + 1),
-                                                     static_cast<std::uint32_t>(k)));
+                               : static_cast<float>(step.deviation) * standard_normal(seed, Purpose::prior,
+                                                                                      static_cast<std::uint32_t>(i + 1),
+                                                                                      static_cast<std::uint32_t>(k)));
     }
     const std::vector<float> guidance(rows, static_cast<float>(settings.guidance_scale));
     const std::int32_t zero = 0;

@@ -46,8 +46,9 @@ TEST("normal numbers: the bits of docs/randomness.md") {
   for (const std::int64_t seed : seeds)
     for (const std::int32_t step : steps)
       for (std::uint32_t k = 0; k < 37; ++k)
-        CHECK_EQUAL(standard_normal(static_cast<std::uint64_t>(seed), Purpose::prior, static_cast<std::uint32_t>(step), k),
-                    expected[at++]);
+        CHECK_EQUAL(
+            standard_normal(static_cast<std::uint64_t>(seed), Purpose::prior, static_cast<std::uint32_t>(step), k),
+            expected[at++]);
   CHECK_EQUAL(at, expected.size());
 }
 
@@ -62,12 +63,12 @@ TEST("CLIP text: embeddings as in the reference, of all lengths") {
       const auto count = static_cast<std::int64_t>(ids.size());
       std::vector<std::int32_t> positions(ids.size());
       std::iota(positions.begin(), positions.end(), 0);
-      const auto found = as<float>(
-          run(*backend, encoder.network(),
-              {input_i32({count}, ids), input_i32({count}, positions),
-               input_f32({encoder.config().heads, 2 * count - 1}, encoder.attention_bias(count)),
-               input_i32({1}, {static_cast<std::int32_t>(count - 1)})},
-              {{{1, encoder.config().embed_dim}, DType::f32}})[0]);
+      const auto found =
+          as<float>(run(*backend, encoder.network(),
+                        {input_i32({count}, ids), input_i32({count}, positions),
+                         input_f32({encoder.config().heads, 2 * count - 1}, encoder.attention_bias(count)),
+                         input_i32({1}, {static_cast<std::int32_t>(count - 1)})},
+                        {{{1, encoder.config().embed_dim}, DType::f32}})[0]);
       CHECK_BOUND(concat(name, ' ', length), relative_error(found, golden.f32(concat(length, "/embedding"))), bound);
     }
   }
@@ -84,7 +85,8 @@ TEST("CLIP image: embeddings as in the reference") {
     const auto expected = golden.f32("batch/embedding");
     const std::int64_t each = config.image_size * config.image_size * 3, tokens = 1 + config.patches();
     for (std::int64_t i = 0; i < 3; ++i) {
-      const auto patches = encoder.patches(std::span(pixels).subspan(static_cast<std::size_t>(i * each), static_cast<std::size_t>(each)));
+      const auto patches = encoder.patches(
+          std::span(pixels).subspan(static_cast<std::size_t>(i * each), static_cast<std::size_t>(each)));
       const auto found =
           as<float>(run(*backend, encoder.network(),
                         {input_u8({tokens, encoder.patch_bytes()}, patches),
@@ -136,16 +138,17 @@ TEST("prior: one prediction, and whole loops, as in the reference") {
         const auto found = sample_prior(*backend, prior, settings, text, both, [] { return true; });
         CHECK_BOUND(concat(name, ' ', mode, ' ', steps), relative_error(found, expected), 3 * bound);
         // A row does not know of the others.
-        const auto alone = sample_prior(*backend, prior, settings, part(text, width, width), {&both[1], 1},
-                                        [] { return true; });
+        const auto alone =
+            sample_prior(*backend, prior, settings, part(text, width, width), {&both[1], 1}, [] { return true; });
         CHECK(same_bits(alone, part(found, width, width)));
       }
     const auto unguided = golden.f32("sample/unguided/x");
-    const auto found = sample_prior(*backend, prior, {.steps = 5, .guidance_scale = 1}, text, both, [] { return true; });
+    const auto found =
+        sample_prior(*backend, prior, {.steps = 5, .guidance_scale = 1}, text, both, [] { return true; });
     CHECK_BOUND(concat(name, " unguided"), relative_error(found, part(unguided, 4 * 2 * width, 2 * width)), 3 * bound);
     int asked = 0;
-    CHECK_THROWS(sample_prior(*backend, prior, {.steps = 5}, text, both, [&] { return ++asked < 3; }), ErrorCode::aborted,
-                 "prior: aborted before step 3 of 5");
+    CHECK_THROWS(sample_prior(*backend, prior, {.steps = 5}, text, both, [&] { return ++asked < 3; }),
+                 ErrorCode::aborted, "prior: aborted before step 3 of 5");
   }
 }
 
@@ -161,10 +164,10 @@ TEST("U-Net: conditions with CLIP and weighted attention, as in the reference") 
       bool empty, clip;
       std::int64_t images;
     };
-    for (const Case& one : {Case{"clip", false, true, 0}, Case{"clip+image", false, true, 1},
-                            Case{"clip+2_images", false, true, 2}, Case{"unconditional", true, true, 0},
-                            Case{"weights_as_in_4.3", false, true, 1}, Case{"weights_every_key", false, true, 2},
-                            Case{"weights_short", false, true, 1}}) {
+    for (const Case& one :
+         {Case{"clip", false, true, 0}, Case{"clip+image", false, true, 1}, Case{"clip+2_images", false, true, 2},
+          Case{"unconditional", true, true, 0}, Case{"weights_as_in_4.3", false, true, 1},
+          Case{"weights_every_key", false, true, 2}, Case{"weights_short", false, true, 1}}) {
       const Shape expected_shape = golden.shape(concat(one.name, "/condition"));
       const std::int64_t length = expected_shape[1], tokens = length - config.clip_seq_len * (1 + one.images);
       auto byt5 = golden.f32(one.empty ? "byt5_empty" : "byt5");
@@ -187,7 +190,8 @@ TEST("U-Net: conditions with CLIP and weighted attention, as in the reference") 
         inputs.push_back(input_f32({length}, all));
       }
       std::vector<TensorSpec> outputs;
-      for (const std::int64_t c : unet.attention_widths()) outputs.push_back({{length, 2 * c}, backend->operand_type()});
+      for (const std::int64_t c : unet.attention_widths())
+        outputs.push_back({{length, 2 * c}, backend->operand_type()});
       const auto kv = run(*backend, unet.condition(1, one.images, golden.has(weights)), inputs, outputs);
       const auto r = golden.f32("r");
       const auto modulation =
@@ -198,9 +202,9 @@ TEST("U-Net: conditions with CLIP and weighted attention, as in the reference") 
                              input_i32({1}, {static_cast<std::int32_t>(length)}), input_i32({1}, {0})};
       for (std::size_t block = 0; block < kv.size(); ++block)
         all.push_back({{{1, length, 2 * unet.attention_widths()[block]}, backend->operand_type()}, kv[block]});
-      const auto features =
-          as<float>(run(*backend, unet.denoise(), all, {{{1, 8, 8, config.c_out}, DType::f32}})[0]);
-      CHECK_BOUND(concat(name, ' ', one.name), relative_error(features, golden.f32(concat(one.name, "/features"))), bound);
+      const auto features = as<float>(run(*backend, unet.denoise(), all, {{{1, 8, 8, config.c_out}, DType::f32}})[0]);
+      CHECK_BOUND(concat(name, ' ', one.name), relative_error(features, golden.f32(concat(one.name, "/features"))),
+                  bound);
     }
   }
 }

@@ -402,12 +402,12 @@ void add_conditions(Folder& folder, const std::string& golden, Backends& backend
   for (const std::int64_t length : {2, 9, 77}) {
     std::vector<std::int32_t> positions(static_cast<std::size_t>(length));
     std::iota(positions.begin(), positions.end(), 0);
-    folder.add("clip-text", concat(length, " ids"), cpu, text.cpu.network(),
-               {test::input_i32({length}, random.integers(length, words.vocab_size)),
-                test::input_i32({length}, positions),
-                test::input_f32({words.heads, 2 * length - 1}, text.cpu.attention_bias(length)),
-                test::input_i32({1}, {static_cast<std::int32_t>(length - 1)})},
-               {{{1, words.embed_dim}, DType::f32}});
+    folder.add(
+        "clip-text", concat(length, " ids"), cpu, text.cpu.network(),
+        {test::input_i32({length}, random.integers(length, words.vocab_size)), test::input_i32({length}, positions),
+         test::input_f32({words.heads, 2 * length - 1}, text.cpu.attention_bias(length)),
+         test::input_i32({1}, {static_cast<std::int32_t>(length - 1)})},
+        {{{1, words.embed_dim}, DType::f32}});
   }
 
   Both<ClipImageEncoder, ClipImageConfig> image(golden + "/clip-image/clip_image", cpu, *backends.recorder);
@@ -430,13 +430,16 @@ void add_conditions(Folder& folder, const std::string& golden, Backends& backend
   graph("prior-update", prior.recorded.update());
   for (const std::int64_t rows : {1, 3}) {
     const std::string name = concat(rows, " rows");
-    const std::vector<TensorSpec> wide(static_cast<std::size_t>(config.num_layers), {{rows, config.c_inner}, DType::f32}),
+    const std::vector<TensorSpec> wide(static_cast<std::size_t>(config.num_layers),
+                                       {{rows, config.c_inner}, DType::f32}),
         terms(static_cast<std::size_t>(config.num_layers), {{rows, 2 * config.c_inner}, DType::f32});
-    folder.add("prior-condition", name, cpu, prior.cpu.condition(), {normal_input(random, {rows, config.c_cond})}, wide);
+    folder.add("prior-condition", name, cpu, prior.cpu.condition(), {normal_input(random, {rows, config.c_cond})},
+               wide);
     folder.add("prior-noise", name, cpu, prior.cpu.noise(), {normal_input(random, {rows, config.c_r})}, terms);
     const std::int64_t steps = 5;
     std::vector<Input> inputs{normal_input(random, {rows, config.c_in}), test::input_i32({1}, {3})};
-    for (std::int64_t i = 0; i < config.num_layers; ++i) inputs.push_back(normal_input(random, {2 * rows, config.c_inner}));
+    for (std::int64_t i = 0; i < config.num_layers; ++i)
+      inputs.push_back(normal_input(random, {2 * rows, config.c_inner}));
     for (std::int64_t i = 0; i < config.num_layers; ++i)
       inputs.push_back(normal_input(random, {steps, 2 * config.c_inner}, 0.1f));
     folder.add("prior", name, cpu, prior.cpu.denoise(), inputs, {{{2 * rows, 1, 1, config.c_in}, DType::f32}});
