@@ -4,6 +4,7 @@ import type { NativeBackendInfo } from '../native/contract.js';
 import { loadNative } from '../native/loader.js';
 import type { BackendName, ResolvedLoadOptions } from '../options/load-options.js';
 import { invalidOption } from '../options/validate.js';
+import { listEngines } from './engine-cache.js';
 import type { BackendInfo, EngineWarning } from './types.js';
 
 /** Best first. */
@@ -73,11 +74,24 @@ async function named(name: BackendName): Promise<NativeBackendInfo> {
   });
 }
 
+/** Building them takes minutes, which nobody asked for who said 'auto'. */
+async function hasEngines({ devices }: NativeBackendInfo): Promise<boolean> {
+  const here = devices.map(({ computeCapability }) => computeCapability);
+  const built = await listEngines().catch(() => []);
+  return built.some(({ network, computeCapability, problem }) => {
+    return network === 'unet' && problem === undefined && here.includes(computeCapability);
+  });
+}
+
 async function firstAvailable(): Promise<{ info: NativeBackendInfo; warnings: EngineWarning[] }> {
   const warnings: EngineWarning[] = [];
   const reasons: string[] = [];
   for (const name of preference) {
     const info = await describe(name);
+    if (info.available && name === 'tensorrt' && !(await hasEngines(info))) {
+      reasons.push('tensorrt: no engines were built for this GPU (`paella engine build`)');
+      continue;
+    }
     if (info.available) return { info, warnings };
     reasons.push(`${name}: ${reasonOf(info)}`);
     // Without a plug-in or a GPU nobody expects the backend; with them, the user wants to know.
