@@ -130,8 +130,9 @@ t.test('lib knows nothing of tests and scripts, and one file knows the addon', a
 /** Folder of lib/ → the other folders that it may import from; files at the top are for all. */
 const libLadder: Record<string, string[]> = {
   checkpoints: [],
+  text: [],
   hub: ['options'],
-  convert: ['checkpoints', 'hub', 'options'],
+  convert: ['checkpoints', 'hub', 'options', 'text'],
 };
 
 t.test('readers, hub and conversion stand below the engine', async (t) => {

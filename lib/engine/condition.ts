@@ -1,8 +1,8 @@
 /** From what an image follows to what the native side takes: ids of both text encoders, pixels, weights. */
 import path from 'node:path';
-import { toSquare } from '../images/input.js';
+import { type ImageInput, toSquare } from '../images/input.js';
 import type { NativeCondition, NativeModelInfo } from '../native/contract.js';
-import type { AttentionWeights, Conditioning, WeightedText } from '../options/conditioning.js';
+import type { AttentionWeights, WeightedText } from '../options/conditioning.js';
 import { invalidOption } from '../options/validate.js';
 import { tokenize } from '../text/byt5-tokenizer.js';
 import { readClipMerges } from '../text/clip-merges.js';
@@ -52,9 +52,9 @@ function weightsOf(parts: readonly WeightedText[], count: number): Float32Array 
   return weights;
 }
 
-/** The picture's middle as CLIP sees it, RGB [side, side, 3]. */
-export async function clipPixels(conditioning: Conditioning, side: number): Promise<Uint8Array[]> {
-  return Promise.all(conditioning.imagePrompts.map((image) => toSquare(image, side)));
+/** The middle of each picture as CLIP sees it, RGB [side, side, 3]. */
+export async function clipPixels(pictures: readonly ImageInput[], side: number): Promise<Uint8Array[]> {
+  return Promise.all(pictures.map((picture) => toSquare(picture, side)));
 }
 
 /**

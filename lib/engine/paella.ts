@@ -295,7 +295,10 @@ export class Paella implements AsyncDisposable {
     };
     const run = async () => {
       const start = performance.now();
-      const condition = await this.#condition(options);
+      // Without pictures the job is in the queue when the call returns.
+      const { imagePrompts } = options.conditioning;
+      const images = imagePrompts.length > 0 ? await clipPixels(imagePrompts, this.#native.info.clipImageSize) : [];
+      const condition = this.#condition(options, images);
       const negative = negativeOf(this.#texts(options.negativePrompt, 'negativePrompt'));
       const tokenize = performance.now() - start;
       options.signal?.throwIfAborted();
@@ -338,13 +341,12 @@ export class Paella implements AsyncDisposable {
     return new GeneratedImage(fields, metadataOf(engine, fields.parameters));
   }
 
-  async #condition(options: ResolvedGenerateOptions): Promise<NativeCondition> {
+  /** @param images what `clipPixels` made of the pictures */
+  #condition(options: ResolvedGenerateOptions, images: Uint8Array[]): NativeCondition {
     const { conditioning, condition } = options;
-    const { info } = this.#native;
     // An encoding that knows its prompt still gives CLIP its words.
     const prompt = condition ? condition.prompt : (options.prompt ?? '');
     const texts = prompt === undefined ? undefined : this.#texts(prompt, 'prompt');
-    const images = await clipPixels(conditioning, info.clipImageSize);
     const clipIds = texts?.clipIds;
     const weights = attentionWeightsOf(
       {
@@ -352,7 +354,7 @@ export class Paella implements AsyncDisposable {
         clipTexts: clipIds ? 1 : 0,
         images: images.length + (conditioning.prior ? 1 : 0),
       },
-      info,
+      this.#native.info,
       condition ? undefined : texts?.weights,
       conditioning.attentionWeights,
     );

@@ -128,10 +128,11 @@ t.test('failures', async (t) => {
     unknown.stderr,
     /^paella: --model: no bundled model is called "huge", and there is no folder .*\n {8}bundled models: /,
   );
-  const hub = await paella(['x', '--model', 'owner/name', '--json'], { cwd });
+  const offline = { cwd, env: { HF_HUB_OFFLINE: '1', HF_HOME: cwd } };
+  const hub = await paella(['x', '--model', 'owner/name', '--json'], offline);
   t.equal(hub.code, 1);
   t.match(JSON.parse(hub.stdout), {
-    error: { code: 'ERR_MODEL_NOT_FOUND', message: /owner\/name/, remedy: /cannot fetch/ },
+    error: { code: 'ERR_MODEL_NOT_FOUND', message: /owner\/name/, remedy: /HF_HUB_OFFLINE/ },
   });
   const env = { PAELLA_CUDA_PLUGIN: '/nowhere' };
   const cuda = await paella(['x', '--backend', 'cuda', '--model', testModel], { cwd, env });
@@ -145,9 +146,12 @@ t.test('failures', async (t) => {
   const image = await paella(['inspect', 'model'], { cwd });
   t.equal(image.code, 1);
   t.match(image.stderr, /^paella: model: cannot be decoded as an image: /, 'a file is not taken for an option');
-  const none = await paella(['inspect', 'model/none'], { cwd });
+  const none = await paella(['inspect', 'model/none'], offline);
   t.equal(none.code, 1);
-  t.match(none.stderr, /^paella: model: model\/none is neither a folder here nor a downloaded model\n/);
+  t.match(
+    none.stderr,
+    /^paella: model: model\/none is neither a folder here nor in the cache .*, and HF_HUB_OFFLINE is set\n/,
+  );
 });
 
 t.test('--json is one document', async (t) => {

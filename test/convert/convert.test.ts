@@ -158,14 +158,18 @@ t.test('CLIP under both names of its tensors, and the prior', async (t) => {
   t.match(readJson(open, 'prior/config.json'), { c_in: 12, c_hidden: 10, c_cond: 12, c_r: 8, num_layers: 2 });
   const index = readJson(open, 'model_index.json');
   t.same([index.components, index.optional_components], [[], ['clip_text', 'clip_image', 'prior']]);
-  // The engine takes what it knows, and leaves the rest of a folder alone.
+  // The engine refuses what does not fit, as convert() does.
   const whole = path.join(folder, 'whole');
   await convert(loop, { output: whole });
   cpSync(path.join(theirs, 'clip_text'), path.join(whole, 'clip_text'), { recursive: true });
   const own = { ...readJson(whole, 'model_index.json'), optional_components: ['clip_text'] };
   writeFileSync(path.join(whole, 'model_index.json'), JSON.stringify(own));
-  const engine = await Paella.load({ model: whole, backend: 'cpu' });
-  await engine.dispose();
+  await rejectsWith(
+    t,
+    Paella.load({ model: whole, backend: 'cpu' }),
+    'ERR_MODEL_FORMAT',
+    /whole: unet clip_embd: expected clip_text's embed_dim 12, got 0/,
+  );
   await rejectsWith(
     t,
     convert([loop, theirs], { output: path.join(folder, 'misfit') }),
