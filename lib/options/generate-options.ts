@@ -286,7 +286,7 @@ export function parametersOf(resolved: ResolvedGenerateOptions, seed: number): G
   return {
     ...(prompt === undefined ? { condition } : { prompt }),
     ...(imagePrompts.length > 0 ? { imagePrompt: imagePrompts } : {}),
-    ...(prior ? { prior } : {}),
+    ...(prior === undefined ? {} : { prior }),
     ...(attentionWeights === undefined ? {} : { attentionWeights }),
     negativePrompt,
     width,
