@@ -170,8 +170,9 @@ function cachedSchema(model: ModelInfo) {
 }
 
 export function isCondition(value: unknown, width: number): value is Condition {
-  const { states, length, width: own } = (value ?? {}) as Partial<Condition>;
+  const { states, length, width: own, prompt } = (value ?? {}) as Partial<Condition>;
   return (
+    (prompt === undefined || typeof prompt === 'string') &&
     states instanceof Float32Array &&
     own === width &&
     Number.isInteger(length) &&
