@@ -55,7 +55,8 @@ export interface LoadOptions {
   /**
    * What stays loaded. 'resident' (default): everything. 'balanced': what prompts are encoded with (ByT5, CLIP, the prior)
    * goes once they are encoded and is loaded again for new ones. 'low': of these and the U-Net never two are in memory
-   * together; each prompt that is not in the cache costs loading them again, and with a prior each new seed costs loading that and the U-Net.
+   * together; each prompt that is not in the cache costs loading them again, and with a prior each new seed costs loading
+   * that and the U-Net.
    */
   memory?: 'resident' | 'balanced' | 'low' | undefined;
   /** Aborts loading. */
