@@ -177,7 +177,7 @@ export class Paella implements AsyncDisposable {
    */
   async predict(input: PredictInput): Promise<Float32Array> {
     this.#checkAlive();
-    const request = predictRequest(input, this.model);
+    const request = predictRequest(input, this.model, (prompt) => this.#texts(prompt, 'condition'));
     return runJob(() => this.#native.predict(request));
   }
 

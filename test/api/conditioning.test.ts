@@ -118,6 +118,10 @@ t.test('the whole pipeline', async (t) => {
     (await tokens({ prior: false })).tokens,
     'an encoding that knows its words gives them to CLIP',
   );
+  const predict = (of: typeof condition | null) =>
+    engine.predict({ tokens: new Int32Array(64).fill(7), width: 8, height: 8, noiseLevel: 0.5, condition: of });
+  t.notSame(await predict(condition), await predict({ ...condition, prompt: undefined }), 'in predict(), too');
+  t.same(await predict(null), await predict(await engine.encodeText('')), 'null is the empty prompt for both encoders');
 });
 
 t.test('dispose while a picture is read: waits', async (t) => {
