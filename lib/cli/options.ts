@@ -22,7 +22,7 @@ const load: Record<string, Options> = {
   precision: text('auto, fp32, bf16, fp16, fp8 or int8', { defaultDescription: 'auto' }),
   threads: text('threads of the CPU backend', { defaultDescription: 'all cores' }),
   'max-batch': text('most images in one batch', { defaultDescription: '8' }),
-  memory: text('what stays loaded: resident, balanced (no text encoder) or low (one at a time)', {
+  memory: text('what stays loaded: resident, balanced (without what encodes prompts) or low (one at a time)', {
     defaultDescription: 'resident',
   }),
 };

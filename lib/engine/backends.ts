@@ -46,7 +46,7 @@ export interface BackendChoice {
 /** Throws `ERR_BACKEND_UNAVAILABLE`, or `ERR_INVALID_OPTION` for a precision or device that the backend lacks. */
 export async function chooseBackend(options: ResolvedLoadOptions): Promise<BackendChoice> {
   const { info, warnings } =
-    options.backend === 'auto' ? await firstAvailable() : { info: await named(options.backend), warnings: [] };
+    options.backend === 'auto' ? await firstAvailable(options) : { info: await named(options.backend), warnings: [] };
   if (options.precision !== 'auto' && !info.precisions.includes(options.precision)) {
     throw invalidOption(
       'precision',
@@ -75,21 +75,26 @@ async function named(name: BackendName): Promise<NativeBackendInfo> {
 }
 
 /** Building them takes minutes, which nobody asked for who said 'auto'. */
-async function hasEngines({ devices }: NativeBackendInfo): Promise<boolean> {
-  const here = devices.map(({ computeCapability }) => computeCapability);
-  const built = await listEngines().catch(() => []);
-  return built.some(({ network, computeCapability, problem }) => {
-    return network === 'unet' && problem === undefined && here.includes(computeCapability);
-  });
+async function hasEngines({ devices }: NativeBackendInfo, options: ResolvedLoadOptions): Promise<boolean> {
+  const used = devices.filter((_, i) => options.devices === 'all' || options.devices.includes(i));
+  const built = (await listEngines().catch(() => [])).filter(
+    ({ network, problem, precision }) =>
+      network === 'unet' && problem === undefined && (options.precision === 'auto' || options.precision === precision),
+  );
+  return (
+    used.length > 0 && used.every((gpu) => built.some((engine) => engine.computeCapability === gpu.computeCapability))
+  );
 }
 
-async function firstAvailable(): Promise<{ info: NativeBackendInfo; warnings: EngineWarning[] }> {
+async function firstAvailable(
+  options: ResolvedLoadOptions,
+): Promise<{ info: NativeBackendInfo; warnings: EngineWarning[] }> {
   const warnings: EngineWarning[] = [];
   const reasons: string[] = [];
   for (const name of preference) {
     const info = await describe(name);
-    if (info.available && name === 'tensorrt' && !(await hasEngines(info))) {
-      reasons.push('tensorrt: no engines were built for this GPU (`paella engine build`)');
+    if (info.available && name === 'tensorrt' && !(await hasEngines(info, options))) {
+      reasons.push('tensorrt: no engines were built for this GPU and precision (`paella engine build`)');
       continue;
     }
     if (info.available) return { info, warnings };

@@ -54,7 +54,7 @@ function weightsOf(parts: readonly WeightedText[], count: number): Float32Array 
 
 /** The middle of each picture as CLIP sees it, RGB [side, side, 3]. */
 export async function clipPixels(pictures: readonly ImageInput[], side: number): Promise<Uint8Array[]> {
-  return Promise.all(pictures.map((picture) => toSquare(picture, side)));
+  return Promise.all(pictures.map((picture) => toSquare(picture, side, 'imagePrompt')));
 }
 
 /**
@@ -71,10 +71,12 @@ export function attentionWeightsOf(
   const length = entries.tokens + info.clipTokens * (entries.clipTexts + entries.images);
   const weights = new Float32Array(length).fill(1);
   if (words) weights.set(words);
-  // Of the notebook: as many as ByT5 has tokens, and four of them for the picture (specification 4.3).
+  // Of the notebook: as many as ByT5 has tokens, and four of them for the picture (specification 4.3). Without a picture
+  // the last words would get what is meant for it.
+  const picture = entries.images > 0 ? info.clipTokens : 0;
   const last =
     given === 'notebook'
-      ? Array.from({ length: entries.tokens }, (_, i) => (i >= entries.tokens - info.clipTokens ? 0.4 : 1.2))
+      ? Array.from({ length: entries.tokens }, (_, i) => (i >= entries.tokens - picture ? 0.4 : 1.2))
       : (given ?? []);
   if (last.length > length)
     throw invalidOption(

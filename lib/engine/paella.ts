@@ -68,6 +68,8 @@ export class Paella implements AsyncDisposable {
   #disposed: Promise<void> | undefined;
   #tokenizeMs = 0;
   readonly #clipTokenizer: ClipTokenizer | undefined;
+  /** Pictures of calls that have begun and are not in the queue yet. */
+  readonly #reading = new Set<Promise<unknown>>();
 
   private constructor(
     native: NativeEngine,
@@ -175,7 +177,7 @@ export class Paella implements AsyncDisposable {
    */
   async predict(input: PredictInput): Promise<Float32Array> {
     this.#checkAlive();
-    const request = predictRequest(input, this.model);
+    const request = predictRequest(input, this.model, (prompt) => this.#texts(prompt, 'condition'));
     return runJob(() => this.#native.predict(request));
   }
 
@@ -256,7 +258,7 @@ export class Paella implements AsyncDisposable {
    */
   async dispose(options: { abort?: boolean | undefined } = {}): Promise<void> {
     const { abort = false } = validate(disposeSchema, options, 'options of dispose');
-    this.#disposed ??= this.#native.dispose(abort);
+    this.#disposed ??= this.#disposeOf(abort);
     // An impatient second call still reaches the native side, which then stops what the first one waits for.
     if (abort) await this.#native.dispose(true).catch(() => undefined);
     await this.#disposed.catch((error: unknown) => {
@@ -267,6 +269,15 @@ export class Paella implements AsyncDisposable {
   /** Aborts what is still running: nobody can be waiting for it when a block is left. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.dispose({ abort: true });
+  }
+
+  /** At once, unless calls that came before still read their pictures. */
+  async #disposeOf(abort: boolean): Promise<void> {
+    if (!abort && this.#reading.size > 0) {
+      await Promise.allSettled(this.#reading);
+      await new Promise(setImmediate); // the calls go on first, into the queue
+    }
+    await this.#native.dispose(abort);
   }
 
   #checkAlive(): void {
@@ -297,12 +308,10 @@ export class Paella implements AsyncDisposable {
       const start = performance.now();
       // Without pictures the job is in the queue when the call returns.
       const { imagePrompts } = options.conditioning;
-      const images = imagePrompts.length > 0 ? await clipPixels(imagePrompts, this.#native.info.clipImageSize) : [];
+      const images = imagePrompts.length > 0 ? await this.#pictures(imagePrompts) : [];
       const condition = this.#condition(options, images);
       const negative = negativeOf(this.#texts(options.negativePrompt, 'negativePrompt'));
       const tokenize = performance.now() - start;
-      options.signal?.throwIfAborted();
-      this.#checkAlive();
       const listens = emit !== undefined || options.onStep !== undefined;
       const request = requestOf(options, condition, negative, this.model.pixelsPerToken, listens);
       try {
@@ -339,6 +348,16 @@ export class Paella implements AsyncDisposable {
   #image(fields: ConstructorParameters<typeof GeneratedImage>[0]): GeneratedImage {
     const engine = { model: this.model.name, backend: this.backend, precision: this.precision };
     return new GeneratedImage(fields, metadataOf(engine, fields.parameters));
+  }
+
+  async #pictures(imagePrompts: readonly ImageInput[]): Promise<Uint8Array[]> {
+    const reading = clipPixels(imagePrompts, this.#native.info.clipImageSize);
+    this.#reading.add(reading);
+    try {
+      return await reading;
+    } finally {
+      this.#reading.delete(reading);
+    }
   }
 
   /** @param images what `clipPixels` made of the pictures */

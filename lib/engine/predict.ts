@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { NativePredictRequest } from '../native/contract.js';
 import { isCondition } from '../options/generate-options.js';
 import { invalidOption, validate } from '../options/validate.js';
+import type { Texts } from './condition.js';
 import type { Condition, ModelInfo } from './types.js';
 
 export interface PredictInput {
@@ -14,14 +15,18 @@ export interface PredictInput {
   height: number;
   /** r in (0, 1]; 1 is pure noise. */
   noiseLevel: number;
-  /** null: the empty prompt. */
+  /** null: the empty prompt. CLIP gets the words that it was made of, where they are known; the prior does not run. */
   condition: Condition | null;
   /** Default 1. */
   batch?: number | undefined;
 }
 
-/** Throws `ERR_INVALID_OPTION`. */
-export function predictRequest(input: PredictInput, model: ModelInfo): NativePredictRequest {
+/** `textsOf` as the model's tokenizers have it. Throws `ERR_INVALID_OPTION`. */
+export function predictRequest(
+  input: PredictInput,
+  model: ModelInfo,
+  textsOf: (prompt: string) => Texts,
+): NativePredictRequest {
   const multiple = model.sizeMultiple / model.pixelsPerToken;
   const most = Math.floor(model.maxSize / model.pixelsPerToken);
   const side = z
@@ -53,5 +58,9 @@ export function predictRequest(input: PredictInput, model: ModelInfo): NativePre
       given.tokens,
     );
   }
-  return { ...given, batch, condition: condition === null ? null : { states: condition.states } };
+  // CLIP gets its words as it does in generate(), where they are known.
+  const prompt = condition === null ? '' : condition.prompt;
+  const texts = prompt === undefined ? undefined : textsOf(prompt);
+  const states = condition === null ? { ids: textsOf('').ids } : { states: condition.states };
+  return { ...given, batch, condition: { ...states, ...(texts?.clipIds ? { clipIds: texts.clipIds } : {}) } };
 }

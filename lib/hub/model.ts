@@ -20,7 +20,7 @@ export async function hubModelFolder(
 ): Promise<string> {
   const settings = hubSettings();
   const cached = new CachedRepository(settings, repository).find(repository.revision);
-  if (cached && isComplete(cached)) return cached;
+  if (cached && isComplete(cached, ['merges.txt'])) return cached;
   if (settings.offline) {
     if (cached) throw notAModel(repository);
     throw new PaellaError(
@@ -33,7 +33,7 @@ export async function hubModelFolder(
   // Before gigabytes are fetched that cannot be loaded.
   if (!listing.files.some((file) => file.path === INDEX)) throw notAModel(repository);
   const { folder } = await pullListed(repository, listing, [], settings, options);
-  if (!isComplete(folder)) throw notAModel(repository);
+  if (!isComplete(folder, [])) throw notAModel(repository);
   return folder;
 }
 
@@ -43,17 +43,23 @@ function notAModel({ id }: Repository): PaellaError {
   });
 }
 
-/** A model index of ours, and the files of the components that it names. */
-function isComplete(folder: string): boolean {
+/**
+ * A model index of ours, and the files of the components that it names. `ofClip`: what else CLIP's text encoder has; where
+ * the repository itself lacks it, loading says what is missing.
+ */
+function isComplete(folder: string, ofClip: readonly string[]): boolean {
   try {
     const index = JSON.parse(readFileSync(path.join(folder, INDEX), 'utf8')) as {
       format?: unknown;
       components?: unknown;
+      optional_components?: unknown;
     };
-    if (index.format !== 'paella-native' || !Array.isArray(index.components)) return false;
-    return index.components.every((name) =>
-      ['config.json', 'model.safetensors'].every((file) => existsSync(path.join(folder, String(name), file))),
-    );
+    const { components, optional_components: optional = [] } = index;
+    if (index.format !== 'paella-native' || !Array.isArray(components) || !Array.isArray(optional)) return false;
+    return [...components, ...optional].map(String).every((name) => {
+      const files = ['config.json', 'model.safetensors', ...(name === 'clip_text' ? ofClip : [])];
+      return files.every((file) => existsSync(path.join(folder, name, file)));
+    });
   } catch {
     return false;
   }

@@ -26,12 +26,17 @@ function isRaw(input: unknown): input is RawImage {
     (channels === 3 || channels === 4) &&
     Number.isInteger(width) &&
     Number.isInteger(height) &&
+    Number(width) > 0 &&
+    Number(height) > 0 &&
     data.length === Number(width) * Number(height) * channels
   );
 }
 
-async function readBytes(input: string | URL | Uint8Array): Promise<{ name: string; bytes: Uint8Array }> {
-  if (input instanceof Uint8Array) return { name: 'image', bytes: input };
+async function readBytes(
+  input: string | URL | Uint8Array,
+  option: string,
+): Promise<{ name: string; bytes: Uint8Array }> {
+  if (input instanceof Uint8Array) return { name: option, bytes: input };
   const path = input instanceof URL ? fileURLToPath(input) : input;
   try {
     return { name: path, bytes: await readFile(path) };
@@ -40,26 +45,29 @@ async function readBytes(input: string | URL | Uint8Array): Promise<{ name: stri
   }
 }
 
-function checkInput(input: unknown): asserts input is ImageInput {
+function checkInput(input: unknown, option: string): asserts input is ImageInput {
   const fine =
     typeof input === 'string' ||
     input instanceof Uint8Array ||
     isRaw(input) ||
     (input instanceof URL && input.protocol === 'file:');
-  if (!fine) throw invalidOption('image', EXPECTED, input);
+  if (!fine) throw invalidOption(option, EXPECTED, input);
 }
 
 function undecodable(name: string, cause: unknown): PaellaError {
   return new PaellaError('ERR_IO', `${name}: cannot be decoded as an image: ${(cause as Error).message}`, { cause });
 }
 
-/** → RGB pixels. Transparency goes onto white; the orientation that a camera noted is applied. */
-export async function readPixels(input: ImageInput): Promise<RawImage & { channels: 3 }> {
-  checkInput(input);
+/**
+ * → RGB pixels. Transparency goes onto white; the orientation that a camera noted is applied. `option` is what messages call
+ * the input.
+ */
+export async function readPixels(input: ImageInput, option = 'image'): Promise<RawImage & { channels: 3 }> {
+  checkInput(input, option);
   if (isRaw(input) && input.channels === 3) return { ...input, channels: 3 };
   const { default: sharp } = await import('sharp');
   const raw = isRaw(input) ? { raw: { width: input.width, height: input.height, channels: input.channels } } : {};
-  const { name, bytes } = isRaw(input) ? { name: 'image', bytes: input.data } : await readBytes(input);
+  const { name, bytes } = isRaw(input) ? { name: option, bytes: input.data } : await readBytes(input, option);
   try {
     const { data, info } = await sharp(bytes, raw)
       .autoOrient()
@@ -92,8 +100,8 @@ export function cropToMultiple(image: RawImage & { channels: 3 }, multiple: numb
 }
 
 /** The middle square, resized to RGB [side, side, 3]: what CLIP's image encoder takes (specification 5.2). */
-export async function toSquare(input: ImageInput, side: number): Promise<Uint8Array> {
-  const { data, width, height } = await readPixels(input);
+export async function toSquare(input: ImageInput, side: number, option: string): Promise<Uint8Array> {
+  const { data, width, height } = await readPixels(input, option);
   const { default: sharp } = await import('sharp');
   const square = await sharp(data, { raw: { width, height, channels: 3 } })
     .resize(side, side, { fit: 'cover', position: 'centre', kernel: 'cubic' })
@@ -105,8 +113,8 @@ export async function toSquare(input: ImageInput, side: number): Promise<Uint8Ar
 /** The parameters that `GeneratedImage` wrote into an image, or null when there are none. */
 export async function readMetadata(image: string | URL | Uint8Array): Promise<ImageMetadata | null> {
   if (isRaw(image)) throw invalidOption('image', 'a path, a file URL, or the bytes of an image', image);
-  checkInput(image);
-  const { name, bytes } = await readBytes(image);
+  checkInput(image, 'image');
+  const { name, bytes } = await readBytes(image, 'image');
   const { default: sharp } = await import('sharp');
   try {
     return readFromSharp(await sharp(bytes).metadata());

@@ -75,7 +75,7 @@ function webUiText({ software, model, parameters: p }: ImageMetadata): string {
     ['Conditional steps', p.conditionalSteps],
     ['Version', software],
   ];
-  const lines = [typeof p.prompt === 'string' ? p.prompt : ''];
+  const lines = [promptText(p.prompt)];
   if (p.negativePrompt) lines.push(`Negative prompt: ${p.negativePrompt}`);
   lines.push(
     pairs
@@ -84,6 +84,12 @@ function webUiText({ software, model, parameters: p }: ImageMetadata): string {
       .join(', '),
   );
   return lines.join('\n');
+}
+
+/** Parts with weights in the web UI's own way: `a (cat:1.5)`. */
+function promptText(prompt: GenerateOptions['prompt']): string {
+  if (prompt === undefined || typeof prompt === 'string') return prompt ?? '';
+  return prompt.map(({ text, weight }) => (weight === 1 ? text : `(${text}:${weight})`)).join(' ');
 }
 
 /** Control characters cannot stand in XML at all; line breaks and tabs can. */

@@ -36,7 +36,8 @@ export interface ResolvedPrior {
 
 export interface Conditioning {
   imagePrompts: readonly ImageInput[];
-  prior: ResolvedPrior | undefined;
+  /** false: there is one, and it was told not to run. */
+  prior: ResolvedPrior | false | undefined;
   attentionWeights: AttentionWeights | undefined;
 }
 
@@ -110,7 +111,9 @@ export function resolveConditioning(given: Given, model: ModelInfo): Conditionin
           guidanceScale: options.guidanceScale ?? model.defaults.priorGuidanceScale,
           method: options.method ?? 'ddpm',
         }
-      : undefined,
+      : hasPrior && prior === false
+        ? false
+        : undefined,
     attentionWeights,
   };
 }

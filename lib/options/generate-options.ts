@@ -23,11 +23,17 @@ export interface GenerateOptions {
    * of UTF-8 are read. Needed unless `condition` is given.
    */
   prompt?: string | readonly WeightedText[] | undefined;
-  /** An encoded prompt instead of one in words. */
+  /**
+   * An encoded prompt instead of one in words. CLIP gets the words that it was made of, where they are known; the prior does
+   * not run.
+   */
   condition?: Condition | undefined;
   /** Pictures to follow; needs a model with CLIP's image encoder. They stand in for the prior. */
   imagePrompt?: ImageInput | readonly ImageInput[] | undefined;
-  /** How the prior draws an image embedding, or false: without. Default: with, where the model has one. */
+  /**
+   * How the prior draws an image embedding, or false: without. Default: with, where the model has one and there are a prompt
+   * in words and no pictures.
+   */
   prior?: boolean | PriorOptions | undefined;
   /** How much attention words and pictures get. */
   attentionWeights?: AttentionWeights | undefined;
@@ -170,8 +176,9 @@ function cachedSchema(model: ModelInfo) {
 }
 
 export function isCondition(value: unknown, width: number): value is Condition {
-  const { states, length, width: own } = (value ?? {}) as Partial<Condition>;
+  const { states, length, width: own, prompt } = (value ?? {}) as Partial<Condition>;
   return (
+    (prompt === undefined || typeof prompt === 'string') &&
     states instanceof Float32Array &&
     own === width &&
     Number.isInteger(length) &&
@@ -286,7 +293,7 @@ export function parametersOf(resolved: ResolvedGenerateOptions, seed: number): G
   return {
     ...(prompt === undefined ? { condition } : { prompt }),
     ...(imagePrompts.length > 0 ? { imagePrompt: imagePrompts } : {}),
-    ...(prior ? { prior } : {}),
+    ...(prior === undefined ? {} : { prior }),
     ...(attentionWeights === undefined ? {} : { attentionWeights }),
     negativePrompt,
     width,

@@ -15,7 +15,10 @@ export interface Logger {
 }
 
 export interface LoadProgress {
-  /** The component's folder: 'text_encoder', 'unet', 'vqgan'; 'download' while files come from a hub. */
+  /**
+   * The component's folder: 'text_encoder', 'unet', 'vqgan', 'clip_text', 'clip_image', 'prior'; 'download' while files come
+   * from a hub.
+   */
   phase: string;
   /** Bytes. */
   loaded: number;
@@ -50,9 +53,10 @@ export interface LoadOptions {
   /** Most jobs that may wait; one more rejects with `ERR_QUEUE_FULL`. Default 256. */
   maxQueue?: number | undefined;
   /**
-   * What stays loaded. 'resident' (default): everything. 'balanced': the text encoder goes once prompts are encoded and
-   * is loaded again for new ones. 'low': the text encoder and the U-Net are never in memory together; each prompt that is
-   * not in the cache costs loading both again.
+   * What stays loaded. 'resident' (default): everything. 'balanced': what prompts are encoded with (ByT5, CLIP, the prior)
+   * goes once they are encoded and is loaded again for new ones. 'low': of these and the U-Net never two are in memory
+   * together; each prompt that is not in the cache costs loading them again, and with a prior each new seed costs loading
+   * that and the U-Net.
    */
   memory?: 'resident' | 'balanced' | 'low' | undefined;
   /** Aborts loading. */

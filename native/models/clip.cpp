@@ -106,8 +106,9 @@ void read_tower(ClipTowerConfig& config, JsonReader& reader, const std::string& 
   if (config.width % config.heads != 0)
     fail(ErrorCode::model_format, label, ": heads: expected a divisor of the width ", config.width, ", got ",
          config.heads);
-  if (reader.has("hidden_act") && reader.string("hidden_act") != "gelu")
-    fail(ErrorCode::model_format, label, ": hidden_act: expected \"gelu\", got another");
+  const std::string activation = reader.string_or("hidden_act", "gelu");
+  if (activation != "gelu")
+    fail(ErrorCode::model_format, label, ": hidden_act: expected \"gelu\", got \"", activation, '"');
 }
 
 }  // namespace

@@ -25,13 +25,27 @@ std::string key_of(const ConditionInput& prompt) {
   append(key, prompt.ids);
   append(key, prompt.states);
   append(key, prompt.clip_ids);
+  append(key, std::vector<std::size_t>{prompt.images.size()});
   for (const auto& image : prompt.images) append(key, image);
   append(key, prompt.weights);
-  if (prompt.prior)
-    key += concat("prior ", prompt.prior->steps, ' ', prompt.prior->guidance_scale, ' ',
-                  static_cast<int>(prompt.prior->method), ' ', prompt.prior_seed);
+  if (prompt.prior) {
+    append(key, std::vector<double>{prompt.prior->guidance_scale});  // all its digits
+    key += concat(prompt.prior->steps, ' ', static_cast<int>(prompt.prior->method), ' ', prompt.prior_seed);
+  }
   return key;
 }
+
+// Lets the encoders go, also where encoding fails or is aborted.
+class PromptsDone {
+ public:
+  explicit PromptsDone(Model& model) : model_(model) {}
+  ~PromptsDone() { model_.prompts_done(); }
+  PromptsDone(const PromptsDone&) = delete;
+  PromptsDone& operator=(const PromptsDone&) = delete;
+
+ private:
+  Model& model_;
+};
 
 // Adds the time of its own life.
 class Timer {
@@ -52,9 +66,8 @@ class Timer {
 Conditions::Conditions(Model& model, Backend& backend) : model_(model), backend_(backend), encoders_(model, backend) {}
 
 std::vector<float> Conditions::encode(std::span<const std::int32_t> ids) {
-  std::vector<float> states = encoders_.text(ids);
-  model_.prompts_done();
-  return states;
+  const PromptsDone done(model_);
+  return encoders_.text(ids);
 }
 
 void Conditions::check(const ConditionInput& prompt) const {
@@ -126,14 +139,14 @@ std::vector<ConditionPtr> Conditions::resolve(const std::vector<const ConditionI
   }
   if (!missing.empty()) {
     {
-      Timer timer(times == nullptr ? nullptr : &times->encode_text);
-      encode(missing);
-    }
-    {
+      const PromptsDone done(model_);
+      {
+        Timer timer(times == nullptr ? nullptr : &times->encode_text);
+        encode(missing);
+      }
       Timer timer(times == nullptr ? nullptr : &times->prior);
       run_prior(missing, keep_going);
     }
-    model_.prompts_done();
     Timer timer(times == nullptr ? nullptr : &times->encode_text);
     for (const Encoded& each : missing) found[each.key] = keep(each.key, project(each));
   }

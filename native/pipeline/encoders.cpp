@@ -9,8 +9,8 @@ namespace paella {
 
 namespace {
 
-// A prompt of 100 bytes holds 1 MB of ByT5-XL's states.
-constexpr std::size_t entries_kept = 64;
+// A prompt of 100 bytes holds 1 MB of ByT5-XL's states, the longest one 8 MB.
+constexpr std::size_t entries_kept = 64, bytes_kept = std::size_t{128} << 20;
 
 template <typename T>
 std::string key_of(const char* kind, std::span<const T> values) {
@@ -33,9 +33,12 @@ PromptEncoders::Values PromptEncoders::remembered(std::string key, const std::fu
     entries_.splice(entries_.begin(), entries_, found->second);
     return found->second->second;
   }
+  const auto bytes_of = [](const auto& entry) { return entry.first.size() + entry.second.size() * sizeof(float); };
   entries_.emplace_front(key, encode());
   index_[std::move(key)] = entries_.begin();
-  if (entries_.size() > entries_kept) {
+  bytes_ += bytes_of(entries_.front());
+  while (entries_.size() > 1 && (entries_.size() > entries_kept || bytes_ > bytes_kept)) {
+    bytes_ -= bytes_of(entries_.back());
     index_.erase(entries_.back().first);
     entries_.pop_back();
   }

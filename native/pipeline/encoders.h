@@ -34,6 +34,7 @@ class PromptEncoders {
   Backend& backend_;
   std::list<std::pair<std::string, Values>> entries_;  // most recently used first
   std::unordered_map<std::string, decltype(entries_)::iterator> index_;
+  std::size_t bytes_ = 0;  // of keys and values
 };
 
 }  // namespace paella

@@ -31,7 +31,7 @@ struct LoadProgress {
   std::size_t loaded = 0, total = 0;
 };
 
-// Reads the weights of one component ("text_encoder", "unet", "vqgan"): `make` binds them, all of them. Returns how
+// Reads the weights of one component ("text_encoder", "unet", …): `make` binds them, all of them. Returns how
 // many there are. `progress` may throw to cancel. Errors name the file.
 std::int64_t load_component(const ModelConfig& config, const std::string& component, Backend& backend,
                             const std::function<void(const LoadProgress&)>& progress,

@@ -46,6 +46,9 @@ t.test('weights of attention: as the notebook has them, and aligned to the end',
   const weights = attentionWeightsOf(entries, info, undefined, 'notebook');
   const expected = [...Array(8).fill(1), ...Array(5).fill(1.2), ...Array(4).fill(0.4)];
   t.same(weights && [...weights].map((w) => Math.round(w * 10) / 10), expected, 'specification 4.3');
+  const words = attentionWeightsOf({ ...entries, images: 0 }, info, undefined, 'notebook');
+  const even = [...Array(4).fill(1), ...Array(9).fill(1.2)];
+  t.same(words && [...words].map((w) => Math.round(w * 10) / 10), even, 'without a picture no words get its weight');
   t.equal(attentionWeightsOf(entries, info, undefined, undefined), undefined);
   const own = attentionWeightsOf({ tokens: 2, clipTexts: 0, images: 0 }, info, Float32Array.of(3, 1), [0.5]);
   t.same(own && [...own], [3, 0.5]);
@@ -75,6 +78,10 @@ t.test('the whole pipeline', async (t) => {
   const first = await tokens({});
   t.same(first.image.parameters.prior, { steps: 3, guidanceScale: 3, method: 'ddpm' }, 'told with the image');
   t.ok(first.image.timings.prior > 0);
+  const without = (await tokens({ prior: false })).image;
+  t.equal(without.parameters.prior, false, 'what was told not to run is told with the image, too');
+  const [again] = await engine.generate(without.parameters);
+  t.same(again?.tokens.tokens, without.tokens.tokens, 'parameters give the image again');
   t.equal((await tokens({})).tokens, first.tokens, 'the same again');
   const others: Record<string, GenerateOptions> = {
     'another number of steps of the prior': { prior: { steps: 5 } },
@@ -111,6 +118,26 @@ t.test('the whole pipeline', async (t) => {
     (await tokens({ prior: false })).tokens,
     'an encoding that knows its words gives them to CLIP',
   );
+  const predict = (of: typeof condition | null) =>
+    engine.predict({ tokens: new Int32Array(64).fill(7), width: 8, height: 8, noiseLevel: 0.5, condition: of });
+  t.notSame(await predict(condition), await predict({ ...condition, prompt: undefined }), 'in predict(), too');
+  t.same(await predict(null), await predict(await engine.encodeText('')), 'null is the empty prompt for both encoders');
+});
+
+t.test('dispose while a picture is read: waits', async (t) => {
+  const engine = await engineFor(t, { model });
+  const call = engine.generate({ prompt: 'a cat', ...small, imagePrompt: picture(20) });
+  const disposed = engine.dispose();
+  t.equal((await call).length, 1);
+  await disposed;
+  const aborted = await engineFor(t, { model });
+  const other = rejectsWith(
+    t,
+    aborted.generate({ prompt: 'a cat', ...small, imagePrompt: picture(20) }),
+    'ERR_DISPOSED',
+  );
+  await aborted.dispose({ abort: true });
+  await other;
 });
 
 t.test('memory modes give the same images', async (t) => {
@@ -151,6 +178,11 @@ t.test('wrong values, and what a model cannot do', async (t) => {
       "attentionWeights: expected 'notebook', or an array of numbers between -100 and 100, got []",
     ],
     [whole, { imagePrompt: [] }, 'imagePrompt: expected an image, or an array of 1 to 16 images, got []'],
+    [
+      whole,
+      { imagePrompt: 5 as never },
+      'imagePrompt: expected a path, a file URL, the bytes of an image, or { data, width, height, channels }, got 5',
+    ],
     [whole, { preset: 'fast' as never }, 'preset: expected one of notebook, space, blog, training, plugin, got "fast"'],
     [plain, { prior: true }, 'prior: expected nothing or false: this model has no prior, got true'],
   ];
