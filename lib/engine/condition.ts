@@ -1,4 +1,5 @@
 /** From what an image follows to what the native side takes: ids of both text encoders, pixels, weights. */
+import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { type ImageInput, toSquare } from '../images/input.js';
 import type { NativeCondition, NativeModelInfo } from '../native/contract.js';
@@ -7,6 +8,14 @@ import { invalidOption } from '../options/validate.js';
 import { tokenize } from '../text/byt5-tokenizer.js';
 import { readClipMerges } from '../text/clip-merges.js';
 import { ClipTokenizer } from '../text/clip-tokenizer.js';
+
+/** Before gigabytes are read: the file without which the model would be refused in the end. */
+export async function checkClipMerges(model: string): Promise<void> {
+  const folder = path.join(model, 'clip_text');
+  const there = async (name: string) => (await stat(path.join(folder, name)).catch(() => undefined)) !== undefined;
+  if ((await there('config.json')) && !(await there('merges.txt')))
+    await readClipMerges(path.join(folder, 'merges.txt'));
+}
 
 /** Of a model with CLIP's text encoder: by its own merges, or without any where the weights are random, too. */
 export async function clipTokenizerOf(model: string, info: NativeModelInfo): Promise<ClipTokenizer | undefined> {

@@ -31,7 +31,15 @@ import { invalidOption, validate } from '../options/validate.js';
 import { MAX_PROMPT_TOKENS, tokenize } from '../text/byt5-tokenizer.js';
 import type { ClipTokenizer } from '../text/clip-tokenizer.js';
 import { chooseBackend } from './backends.js';
-import { attentionWeightsOf, clipPixels, clipTokenizerOf, negativeOf, type Texts, textsOf } from './condition.js';
+import {
+  attentionWeightsOf,
+  checkClipMerges,
+  clipPixels,
+  clipTokenizerOf,
+  negativeOf,
+  type Texts,
+  textsOf,
+} from './condition.js';
 import { modelInfoOf, noTimings, statsOf } from './describe.js';
 import { engineFolder } from './engine-cache.js';
 import { readProfiles } from './engines.js';
@@ -96,6 +104,7 @@ export class Paella implements AsyncDisposable {
     const resolved = resolveLoadOptions(options);
     resolved.signal?.throwIfAborted();
     const model = await resolveModel(resolved.model, resolved);
+    if (!model.startsWith('random:')) await checkClipMerges(model);
     const { backend, devices, warnings } = await chooseBackend(resolved);
     const { signal, onProgress, logger, ...plain } = resolved satisfies ResolvedLoadOptions;
     let job: NativeJob<NativeEngine> | undefined;

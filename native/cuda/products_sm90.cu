@@ -26,6 +26,8 @@ struct HopperTile {
   static constexpr int x_share = Rows / Across, w_share = Columns / Down;  // rows that a block fetches
   static constexpr int warps = Rows / 16, threads = 32 * warps;            // that multiply
   static_assert(Rows % 64 == 0 && Rows % sum_run == 0 && Columns % 8 == 0);
+  // 384 threads begin with 168 registers each; 256 have all that a thread can have.
+  static constexpr bool moves_registers = threads + 128 > 256;
   static constexpr int x_bytes = Rows * step * 2, w_bytes = Columns * step * 2, stage_bytes = x_bytes + w_bytes;
   static constexpr int out_stride = Columns + 8;  // as in products.cuh
   static constexpr int ring_bytes = Stages * stage_bytes, out_bytes = Rows * out_stride * 4;
@@ -348,14 +350,14 @@ __global__ void __launch_bounds__(Shape::threads + 128, 1)
 
   // The end of both sides: all have read all stages, and nobody's copies or arrivals come here any more.
   if (threadIdx.x >= Shape::threads) {
-    keep_registers<40>();
+    if constexpr (Shape::moves_registers) keep_registers<40>();
     if (threadIdx.x == Shape::threads)
       Fetcher<T, Shape>(arguments, ring, place.first_row, place.first_column).run(place.begin, place.count);
     __syncwarp();
     let_next_begin();
     meet_cluster<Shape>();
   } else {
-    take_registers<232>();
+    if constexpr (Shape::moves_registers) take_registers<232>();
     wait_for_previous();
     float sums[Shape::columns / 2] = {};
     if constexpr (way == Way::scaled) {

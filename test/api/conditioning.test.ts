@@ -3,7 +3,7 @@ import t from 'tap';
 import { attentionWeightsOf, textsOf } from '../../lib/engine/condition.js';
 import { type GenerateOptions, presets, type RawImage } from '../../lib/index.js';
 import { ClipTokenizer } from '../../lib/text/clip-tokenizer.js';
-import { engineFor, rejectsWith } from './support/engine.js';
+import { engineFor, rejectsWith, sameNumbers } from './support/engine.js';
 
 const model = 'random:paella-v3-small-pipeline';
 const small = { width: 32, height: 32, steps: 2, seed: 5 } as const;
@@ -120,8 +120,12 @@ t.test('the whole pipeline', async (t) => {
   );
   const predict = (of: typeof condition | null) =>
     engine.predict({ tokens: new Int32Array(64).fill(7), width: 8, height: 8, noiseLevel: 0.5, condition: of });
-  t.notSame(await predict(condition), await predict({ ...condition, prompt: undefined }), 'in predict(), too');
-  t.same(await predict(null), await predict(await engine.encodeText('')), 'null is the empty prompt for both encoders');
+  const [words, states] = [await predict(condition), await predict({ ...condition, prompt: undefined })];
+  t.ok(
+    words.some((logit, i) => logit !== states[i]),
+    'in predict(), too',
+  );
+  sameNumbers(t, await predict(null), await predict(await engine.encodeText('')), 'null is the empty prompt');
 });
 
 t.test('dispose while a picture is read: waits', async (t) => {

@@ -22,7 +22,8 @@ std::string why_not_here() {
   return found.available ? "" : "nothing runs on a GPU here: " + found.reason;
 }
 
-// PAELLA_TEST_EMULATION=0: without kernels on emulated GPUs, which are most of the time and which sanitizers do not look at.
+// PAELLA_TEST_EMULATION=0: without kernels on emulated GPUs, which are most of the time and which sanitizers do not
+// look at.
 static bool emulation_wanted() {
   const char* wanted = std::getenv("PAELLA_TEST_EMULATION");
   return on_gpu() || wanted == nullptr || std::strcmp(wanted, "0") != 0;
