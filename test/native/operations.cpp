@@ -22,13 +22,6 @@ std::string why_not_here() {
   return found.available ? "" : "nothing runs on a GPU here: " + found.reason;
 }
 
-// PAELLA_TEST_EMULATION=0: without kernels on emulated GPUs, which are most of the time and which sanitizers do not
-// look at.
-static bool emulation_wanted() {
-  const char* wanted = std::getenv("PAELLA_TEST_EMULATION");
-  return on_gpu() || wanted == nullptr || std::strcmp(wanted, "0") != 0;
-}
-
 std::string Variant::text() const {
   if (backend != "cpu") return concat(backend, on_gpu() ? "-gpu " : " ", precision, fused ? "" : ", plain");
   return concat(precision, isa.empty() ? "" : "/" + isa, ", ", threads, " threads", fused ? "" : ", plain");
@@ -48,10 +41,6 @@ std::unique_ptr<Backend> make(const Variant& variant) {
 
 std::unique_ptr<Backend> backend_named(const std::string& name, int threads) {
   const auto space = name.find(' ');
-  if (space != std::string::npos && !emulation_wanted()) {
-    skip(name + ": PAELLA_TEST_EMULATION is 0");
-    return nullptr;
-  }
   if (space != std::string::npos)
     return make({.backend = name.substr(0, space), .precision = name.substr(space + 1), .threads = threads});
   for (const std::string& supported : precisions())
@@ -77,7 +66,6 @@ std::vector<std::string> precisions() { return cpu::describe().precisions; }
 
 std::vector<Variant> cuda_variants() {
   std::vector<Variant> all;
-  if (!emulation_wanted()) return all;
   for (const char* precision : {"fp32", "bf16", "fp16"}) all.push_back({.backend = "cuda", .precision = precision});
   return all;
 }

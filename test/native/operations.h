@@ -16,8 +16,7 @@
 namespace paella::test {
 
 // "cuda" is the executor of native/cuda/ on the CPU, see test/simt/. With PAELLA_TEST_GPU=1 it is the plug-in on a GPU
-// instead: the same tests with the same bounds, and variants() holds nothing else. PAELLA_TEST_EMULATION=0: no emulated
-// variants, for sanitizers, which do not look at emulated kernels.
+// instead: the same tests with the same bounds, and variants() holds nothing else.
 bool on_gpu();
 
 // How a backend is made. isa: a value of PAELLA_CPU_ISA; empty: the best one.
