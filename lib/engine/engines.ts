@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { ioError } from '../errors.js';
-import type { NativeBuiltEngine, NativeEngineBuildEvent, NativeJob } from '../native/contract.js';
+import type { NativeBuiltEngine, NativeEngineBuildEvent } from '../native/contract.js';
 import { loadNative } from '../native/loader.js';
 import {
   type BuildEnginesOptions,
@@ -14,7 +14,7 @@ import {
 import { invalidOption } from '../options/validate.js';
 import { packageRoot } from '../package-root.cjs';
 import { engineFolder } from './engine-cache.js';
-import { runJob } from './jobs.js';
+import { runHeardJob } from './jobs.js';
 import { resolveModel } from './model-folder.js';
 
 /** An engine that is in the cache now. */
@@ -59,28 +59,14 @@ export async function buildEngines(options: BuildEnginesOptions = {}): Promise<E
   signal?.throwIfAborted();
   const request = {
     ...how,
-    model: await resolveModel(name),
+    model: await resolveModel(name, { signal }),
     folder: engineFolder(),
     profiles: chooseProfiles(profiles),
   };
-  let job: NativeJob<EngineBuild[]> | undefined;
-  let thrown: { error: unknown } | undefined;
   const hear = (event: NativeEngineBuildEvent) => {
-    if (thrown) return;
-    try {
-      if (event.type === 'log') logger?.[event.level]?.(event.message);
-      else onProgress?.({ network: event.network, phase: event.phase, step: event.step, steps: event.steps });
-    } catch (error) {
-      thrown = { error };
-      job?.cancel();
-    }
+    if (event.type === 'log') logger?.[event.level]?.(event.message);
+    else onProgress?.({ network: event.network, phase: event.phase, step: event.step, steps: event.steps });
   };
-  const result = await runJob(() => {
-    job = loadNative().buildEngines(request, onProgress || logger ? hear : null);
-    return job;
-  }, signal).catch((error: unknown) => {
-    throw thrown ? thrown.error : error;
-  });
-  if (thrown) throw thrown.error;
-  return result;
+  const listener = onProgress || logger ? hear : undefined;
+  return runHeardJob((told) => loadNative().buildEngines(request, told), listener, signal);
 }

@@ -4,13 +4,13 @@ import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { ioError, PaellaError } from '../errors.js';
-import type { NativeExportedNetwork, NativeExportResult, NativeJob } from '../native/contract.js';
+import type { NativeExportedNetwork, NativeExportResult } from '../native/contract.js';
 import { loadNative } from '../native/loader.js';
-import { type ExportOptions, type ExportProgress, resolveExportOptions } from '../options/export-options.js';
+import { type ExportOptions, resolveExportOptions } from '../options/export-options.js';
 import { invalidOption } from '../options/validate.js';
 import { packageVersion } from '../package-root.cjs';
 import { buildFolder } from './build-folder.js';
-import { runJob } from './jobs.js';
+import { runHeardJob } from './jobs.js';
 import { resolveModel } from './model-folder.js';
 
 const DESCRIPTION = 'export.json';
@@ -59,7 +59,7 @@ export async function exportOnnx(options: ExportOptions): Promise<OnnxExport> {
   const replaceable = (file: string) => file === DESCRIPTION || /\.onnx(\.data)?$/.test(file);
   return buildFolder(output, { force, replaceable, signal }, async (folder, write) => {
     const request = { model, folder, networks: [...networks], ...how };
-    const result = await runExport(request, signal, onProgress);
+    const result = await runHeardJob((hear) => loadNative().exportModel(request, hear), onProgress, signal);
     const description: OnnxExport = {
       format: FORMAT,
       formatVersion: 1,
@@ -80,33 +80,6 @@ export async function exportOnnx(options: ExportOptions): Promise<OnnxExport> {
     await write(DESCRIPTION, `${JSON.stringify(description, null, 2)}\n`);
     return description;
   });
-}
-
-/** The native job; what a listener throws cancels it and is what the call rejects with. */
-async function runExport(
-  request: Parameters<ReturnType<typeof loadNative>['exportModel']>[0],
-  signal: AbortSignal | undefined,
-  onProgress: ((progress: ExportProgress) => void) | undefined,
-): Promise<NativeExportResult> {
-  let job: NativeJob<NativeExportResult> | undefined;
-  let thrown: { error: unknown } | undefined;
-  const report = (progress: ExportProgress) => {
-    if (thrown) return;
-    try {
-      onProgress?.(progress);
-    } catch (error) {
-      thrown = { error };
-      job?.cancel();
-    }
-  };
-  const result = await runJob(() => {
-    job = loadNative().exportModel(request, onProgress ? report : null);
-    return job;
-  }, signal).catch((error: unknown) => {
-    throw thrown ? thrown.error : error;
-  });
-  if (thrown) throw thrown.error;
-  return result;
 }
 
 async function sourcesOf(model: string, result: NativeExportResult, signal?: AbortSignal): Promise<ExportSource[]> {

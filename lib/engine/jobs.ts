@@ -27,3 +27,35 @@ export async function runJob<T>(start: () => NativeJob<T>, signal?: AbortSignal)
     signal?.removeEventListener('abort', cancel);
   }
 }
+
+/**
+ * The same for a job that tells of itself. What the listener throws cancels the job and is what the call rejects with, even
+ * if the work was done by then: `discard` then gets the result.
+ */
+export async function runHeardJob<T, E>(
+  start: (hear: ((event: E) => void) | null) => NativeJob<T>,
+  listener: ((event: E) => void) | undefined,
+  signal?: AbortSignal,
+  discard?: (result: T) => Promise<void>,
+): Promise<T> {
+  let job: NativeJob<T> | undefined;
+  let thrown: { error: unknown } | undefined;
+  const hear = (event: E) => {
+    if (thrown) return;
+    try {
+      listener?.(event);
+    } catch (error) {
+      thrown = { error };
+      job?.cancel();
+    }
+  };
+  const result = await runJob(() => {
+    job = start(listener ? hear : null);
+    return job;
+  }, signal).catch((error: unknown) => {
+    throw thrown ? thrown.error : error;
+  });
+  if (!thrown) return result;
+  await discard?.(result);
+  throw (thrown as { error: unknown }).error;
+}

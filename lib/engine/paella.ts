@@ -10,6 +10,7 @@ import type {
   NativeEvent,
   NativeGenerateResult,
   NativeJob,
+  NativeLogLevel,
 } from '../native/contract.js';
 import { loadNative } from '../native/loader.js';
 import type { WeightedText } from '../options/conditioning.js';
@@ -43,7 +44,7 @@ import {
 import { modelInfoOf, noTimings, statsOf } from './describe.js';
 import { engineFolder } from './engine-cache.js';
 import { readProfiles } from './engines.js';
-import { runJob } from './jobs.js';
+import { runHeardJob, runJob } from './jobs.js';
 import { resolveModel } from './model-folder.js';
 import { type PredictInput, predictRequest } from './predict.js';
 import { eventOf, requestOf, stepOf } from './request.js';
@@ -107,32 +108,19 @@ export class Paella implements AsyncDisposable {
     if (!model.startsWith('random:')) await checkClipMerges(model);
     const { backend, devices, warnings } = await chooseBackend(resolved);
     const { signal, onProgress, logger, ...plain } = resolved satisfies ResolvedLoadOptions;
-    let job: NativeJob<NativeEngine> | undefined;
-    let thrown: { error: unknown } | undefined;
-    const report = (progress: LoadProgress) => {
-      if (thrown) return;
-      try {
-        onProgress?.(progress);
-      } catch (error) {
-        thrown = { error };
-        job?.cancel();
-      }
-    };
-    const native = await runJob(() => {
-      const engines = { engineFolder: engineFolder(), engineProfiles: backend === 'tensorrt' ? readProfiles() : [] };
-      job = loadNative().load(
-        { ...plain, model, backend, devices, ...engines },
-        onProgress ? report : null,
-        logger && backend === 'tensorrt' ? (level, message) => logger[level]?.(message) : null,
-      );
-      return job;
-    }, signal).catch((error: unknown) => {
-      throw thrown ? thrown.error : error;
-    });
-    if (thrown) {
-      await native.dispose(true);
-      throw thrown.error;
-    }
+    const engines = { engineFolder: engineFolder(), engineProfiles: backend === 'tensorrt' ? readProfiles() : [] };
+    const log = (level: NativeLogLevel, message: string) => logger?.[level]?.(message);
+    const native = await runHeardJob(
+      (hear: ((progress: LoadProgress) => void) | null) =>
+        loadNative().load(
+          { ...plain, model, backend, devices, ...engines },
+          hear,
+          logger && backend === 'tensorrt' ? log : null,
+        ),
+      onProgress,
+      signal,
+      (loaded) => loaded.dispose(true),
+    );
     const clipTokenizer = await clipTokenizerOf(model, native.info).catch(async (error: unknown) => {
       await native.dispose(true);
       throw error;
@@ -302,16 +290,10 @@ export class Paella implements AsyncDisposable {
   /** Without `emit`, only what `onStep` needs is sent across. */
   #start(options: ResolvedGenerateOptions, emit?: (event: GenerateEvent) => void) {
     let job: NativeJob<NativeGenerateResult> | undefined;
-    let thrown: { error: unknown } | undefined;
-    const onEvent = (event: NativeEvent) => {
-      try {
-        if (event.type === 'step') options.onStep?.(stepOf(event));
-        emit?.(eventOf(event, options));
-      } catch (error) {
-        // A callback of the user's threw: that ends the job, and is what the call rejects with.
-        thrown ??= { error };
-        job?.cancel();
-      }
+    let cancelled = false;
+    const hear = (event: NativeEvent) => {
+      if (event.type === 'step') options.onStep?.(stepOf(event));
+      emit?.(eventOf(event, options));
     };
     const run = async () => {
       const start = performance.now();
@@ -323,19 +305,23 @@ export class Paella implements AsyncDisposable {
       const tokenize = performance.now() - start;
       const listens = emit !== undefined || options.onStep !== undefined;
       const request = requestOf(options, condition, negative, this.model.pixelsPerToken, listens);
-      try {
-        const result = await runJob(() => {
-          job = this.#native.generate(request, listens ? onEvent : null);
+      const result = await runHeardJob(
+        (told: ((event: NativeEvent) => void) | null) => {
+          job = this.#native.generate(request, told);
+          if (cancelled) job.cancel();
           return job;
-        }, options.signal);
-        if (thrown) throw thrown.error;
-        this.#tokenizeMs += tokenize;
-        return this.#imagesOf(result, options, tokenize);
-      } catch (error) {
-        throw thrown ? thrown.error : error;
-      }
+        },
+        listens ? hear : undefined,
+        options.signal,
+      );
+      this.#tokenizeMs += tokenize;
+      return this.#imagesOf(result, options, tokenize);
     };
-    return { images: run(), cancel: () => job?.cancel() };
+    const cancel = () => {
+      cancelled = true; // also where pictures are still read
+      job?.cancel();
+    };
+    return { images: run(), cancel };
   }
 
   #imagesOf(result: NativeGenerateResult, options: ResolvedGenerateOptions, tokenize: number): GeneratedImage[] {

@@ -3,9 +3,8 @@
 #include <map>
 
 #include "addon/backends.h"
+#include "addon/background_job.h"
 #include "addon/convert.h"
-#include "addon/engine_job.h"
-#include "addon/export_job.h"
 
 namespace paella::addon {
 
@@ -361,8 +360,7 @@ void stop(Environment& environment) {
     if (const auto handle = weak.lock()) handle->stop();
   environment.engines.clear();
   environment.surveys.clear();
-  stop_exports(environment);
-  stop_engine_builds(environment);
+  stop_jobs(environment);
 }
 
 }  // namespace paella::addon

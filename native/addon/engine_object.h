@@ -17,8 +17,7 @@ struct Environment {
   std::shared_ptr<Mailbox> mailbox;
   std::vector<std::weak_ptr<class EngineHandle>> engines;
   std::list<std::future<void>> surveys;  // of backends(); destroying one waits for it
-  std::list<std::shared_ptr<class ExportJob>> exports;
-  std::list<std::shared_ptr<class EngineJob>> engine_builds;
+  std::list<std::shared_ptr<class BackgroundJob>> jobs;
 };
 
 // load(request, onProgress) → { promise, cancel() }

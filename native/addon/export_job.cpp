@@ -1,48 +1,13 @@
 #include "addon/export_job.h"
 
-#include <atomic>
 #include <chrono>
-#include <optional>
+#include <memory>
 
+#include "addon/background_job.h"
 #include "addon/convert.h"
 #include "export/exporter.h"
 
 namespace paella::addon {
-
-// Lives and dies on the JavaScript thread; its thread and its letters hold weak references and the flag only.
-class ExportJob : public std::enable_shared_from_this<ExportJob> {
- public:
-  ExportJob(Napi::Env env, std::shared_ptr<Mailbox> mailbox, const Napi::Value& on_progress)
-      : mailbox_(std::move(mailbox)), deferred_(Napi::Promise::Deferred::New(env)) {
-    if (on_progress.IsFunction()) on_progress_ = Napi::Persistent(on_progress.As<Napi::Function>());
-  }
-
-  Napi::Object start(Napi::Env env, ExportRequest request);
-  bool running() const { return running_; }
-  void cancel() { *cancelled_ = true; }
-  void wait() {
-    if (thread_.valid()) thread_.wait();
-  }
-
- private:
-  using Action = std::function<void(Napi::Env, ExportJob&)>;
-  static void send(const std::shared_ptr<Mailbox>& mailbox, const std::weak_ptr<ExportJob>& weak, Action action) {
-    mailbox->post([weak, action = std::move(action)](Napi::Env env) {
-      if (const auto job = weak.lock()) action(env, *job);
-    });
-  }
-  void settle(Napi::Env env) {
-    running_ = false;
-    mailbox_->release(env);
-  }
-
-  std::shared_ptr<Mailbox> mailbox_;
-  Napi::Promise::Deferred deferred_;
-  Napi::FunctionReference on_progress_;
-  std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
-  bool running_ = true;
-  std::future<void> thread_;  // last: waited for before the rest goes
-};
 
 namespace {
 
@@ -120,57 +85,29 @@ Napi::Object to_js(Napi::Env env, const ExportResult& result) {
   return object;
 }
 
-}  // namespace
-
-Napi::Object ExportJob::start(Napi::Env env, ExportRequest request) {
-  mailbox_->hold(env);
-  const std::weak_ptr<ExportJob> weak = weak_from_this();
-  const bool told = !on_progress_.IsEmpty();
-  thread_ = std::async(
-      std::launch::async, [mailbox = mailbox_, weak, told, cancelled = cancelled_, request = std::move(request)] {
-        auto last = std::chrono::steady_clock::now() - interval;
-        std::string phase;
-        const auto on_progress = [&](const ExportProgress& progress) {
-          if (*cancelled) throw Error(ErrorCode::aborted, "the export was aborted");
-          const auto now = std::chrono::steady_clock::now();
-          const bool ends = progress.done == progress.total && progress.total > 0;
-          if (!told || (now - last < interval && !ends)) return;
-          last = now;
-          send(mailbox, weak, [progress](Napi::Env letter_env, ExportJob& job) {
-            Napi::Object event = Napi::Object::New(letter_env);
-            event.Set("phase", progress.phase);
-            event.Set("done", static_cast<double>(progress.done));
-            event.Set("total", static_cast<double>(progress.total));
-            if (job.running()) job.on_progress_.Call({event});
-          });
-        };
-        std::optional<Error> failure;
-        try {
-          const auto result = std::make_shared<const ExportResult>(export_model(request, on_progress));
-          if (*cancelled) throw Error(ErrorCode::aborted, "the export was aborted");
-          send(mailbox, weak, [result](Napi::Env letter_env, ExportJob& job) {
-            job.settle(letter_env);
-            job.deferred_.Resolve(to_js(letter_env, *result));
-          });
-          return;
-        } catch (const Error& error) {
-          failure = error;
-        } catch (const std::bad_alloc&) {
-          failure = Error(ErrorCode::out_of_memory, "export: out of host memory", "export fewer networks at a time");
-        } catch (const std::exception& error) {
-          failure = Error(ErrorCode::internal, concat("export: ", error.what()));
-        }
-        send(mailbox, weak, [error = *failure](Napi::Env letter_env, ExportJob& job) {
-          job.settle(letter_env);
-          job.deferred_.Reject(addon::to_js(letter_env, error));
-        });
-      });
-  Napi::Object object = Napi::Object::New(env);
-  object.Set("promise", deferred_.Promise());
-  object.Set("cancel", Napi::Function::New(
-                           env, [cancelled = cancelled_](const Napi::CallbackInfo&) { *cancelled = true; }, "cancel"));
-  return object;
+Napi::Object to_js(Napi::Env env, const ExportProgress& progress) {
+  Napi::Object event = Napi::Object::New(env);
+  event.Set("phase", progress.phase);
+  event.Set("done", static_cast<double>(progress.done));
+  event.Set("total", static_cast<double>(progress.total));
+  return event;
 }
+
+MakeResult run(const ExportRequest& request, const JobControl& control) {
+  auto last = std::chrono::steady_clock::now() - interval;
+  const auto on_progress = [&](const ExportProgress& progress) {
+    control.check();
+    const auto now = std::chrono::steady_clock::now();
+    const bool ends = progress.done == progress.total && progress.total > 0;
+    if (!control.tell || (now - last < interval && !ends)) return;
+    last = now;
+    control.tell([progress](Napi::Env env) { return to_js(env, progress); });
+  };
+  const auto result = std::make_shared<const ExportResult>(export_model(request, on_progress));
+  return [result](Napi::Env env) { return to_js(env, *result); };
+}
+
+}  // namespace
 
 Napi::Value export_networks(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
@@ -182,17 +119,9 @@ Napi::Value export_networks(const Napi::CallbackInfo& info) {
   request.opset = static_cast<int>(number_member(object, "opset"));
   const auto networks = object.Get("networks").As<Napi::Array>();
   for (std::uint32_t i = 0; i < networks.Length(); ++i) request.networks.push_back(networks.Get(i).ToString());
-  Environment& environment = **env.GetInstanceData<std::shared_ptr<Environment>>();
-  std::erase_if(environment.exports, [](const auto& job) { return !job->running(); });
-  const auto job = std::make_shared<ExportJob>(env, environment.mailbox, info[1]);
-  environment.exports.push_back(job);
-  return job->start(env, std::move(request));
-}
-
-void stop_exports(Environment& environment) {
-  for (const auto& job : environment.exports) job->cancel();
-  for (const auto& job : environment.exports) job->wait();
-  environment.exports.clear();
+  return start_job(env, info[1], {"export", "export fewer networks at a time", [request](const JobControl& control) {
+                                    return run(request, control);
+                                  }});
 }
 
 }  // namespace paella::addon

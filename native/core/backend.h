@@ -89,6 +89,10 @@ class Network {
   virtual std::size_t scratch_bytes() const = 0;
 };
 
+// For a network's run(): ERR_INTERNAL unless these are the shapes and types that it was compiled for. `kind`: "inputs".
+void check_specs(const char* network, const char* kind, std::span<const Tensor> found,
+                 std::span<const TensorSpec> expected);
+
 // Numbers of one step, one entry per image, in the backend's memory.
 struct StepInputs {
   Tensor seed;           // [B] i64

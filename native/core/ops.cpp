@@ -41,11 +41,6 @@ void check_product(const char* operation, const Tensor& x, const Linear& weights
 
 }  // namespace
 
-Error no_finite_logit() {
-  return {ErrorCode::numeric, "sample: a position has no finite logit",
-          "The weights may be damaged or unsuitable for this precision; try precision fp32."};
-}
-
 Tensor Ops::linear(const Tensor& x, const Linear& weights, Activation activation, DType out) {
   check_product("linear", x, weights);
   Tensor result = allocate(x.shape.with_last(weights.weight->shape[0]), out);

@@ -56,15 +56,6 @@ std::uint16_t half_bits(float value, const std::string& name) {
   return static_cast<std::uint16_t>(sign | ((magnitude + 0xfffu + (magnitude >> 13 & 1) - 0x38000000u) >> 13));
 }
 
-void check_specs(const char* network, const char* kind, std::span<const Tensor> found,
-                 std::span<const TensorSpec> expected) {
-  expect(found.size() == expected.size(), network, ": expected ", expected.size(), " ", kind, ", got ", found.size());
-  for (std::size_t i = 0; i < found.size(); ++i)
-    expect(found[i].shape == expected[i].shape && found[i].dtype == expected[i].dtype, network, ": expected ", kind,
-           " ", i, " to be ", name_of(expected[i].dtype), " ", expected[i].shape.text(), ", got ",
-           name_of(found[i].dtype), " ", found[i].shape.text());
-}
-
 // One activation buffer for all networks of a backend: they run one after another. When it grows, graphs that were
 // captured before hold addresses of the old one.
 struct Activations {

@@ -28,7 +28,6 @@ struct Plugin {
 
 inline constexpr const char* plugin_file = "libpaella_cuda.so";
 inline constexpr const char* plugin_entry = "paella_cuda_plugin";
-using PluginEntry = const Plugin* (*)();
 
 // Version, compiler, and a hash over the headers that both sides share: see native/cuda/CMakeLists.txt.
 inline constexpr const char* plugin_abi = PAELLA_VERSION " " PAELLA_CUDA_ABI;

@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "core/error.h"
+#include "core/plugin_file.h"
 
 namespace paella::cuda {
 
@@ -36,19 +37,9 @@ OpenedPlugin open_plugin(const std::string& path) {
   std::error_code error;
   result.found = std::filesystem::exists(path, error);
   if (!result.found) return missing(result);
-  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (library == nullptr) {
-    const char* text = dlerror();
-    return unfit(result, concat("its library cannot be opened: ", text != nullptr ? text : path));
-  }
-  const auto entry = reinterpret_cast<PluginEntry>(dlsym(library, plugin_entry));
-  if (entry == nullptr)
-    return unfit(result, concat(path, " is not a library of paella-native: it lacks ", plugin_entry));
-  const Plugin* found = entry();
-  if (found == nullptr || found->abi == nullptr || std::strcmp(found->abi, plugin_abi) != 0)
-    return unfit(result, concat(path, " belongs to another build: expected ", plugin_abi, ", found ",
-                                found == nullptr || found->abi == nullptr ? "none" : found->abi));
-  result.plugin = found;
+  const auto [plugin, reason] = open_plugin_file<Plugin>(path, plugin_entry, plugin_abi);
+  if (plugin == nullptr) return unfit(result, reason);
+  result.plugin = plugin;
   return result;
 }
 

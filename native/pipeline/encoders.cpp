@@ -52,10 +52,10 @@ std::vector<float> PromptEncoders::text(std::span<const std::int32_t> ids) {
     const auto length = static_cast<std::int64_t>(ids.size());
     const Byt5Encoder& encoder = model_.text_encoder();
     const std::vector<float> bias = encoder.position_bias(length);
-    return run_network(
+    return run_network<float>(
         backend_, encoder.network(),
         {{ids.data(), {{length}, DType::i32}}, {bias.data(), {{config.num_heads, 2 * length - 1}, DType::f32}}},
-        {length, config.d_model});
+        {{length, config.d_model}, DType::f32});
   });
 }
 
@@ -72,12 +72,12 @@ std::vector<float> PromptEncoders::clip_text(std::span<const std::int32_t> ids) 
     std::vector<std::int32_t> positions(ids.size());
     std::iota(positions.begin(), positions.end(), 0);
     const std::int32_t last = positions.back();
-    return run_network(backend_, encoder.network(),
-                       {{ids.data(), {{length}, DType::i32}},
-                        {positions.data(), {{length}, DType::i32}},
-                        {bias.data(), {{config.heads, 2 * length - 1}, DType::f32}},
-                        {&last, {{1}, DType::i32}}},
-                       {1, config.embed_dim});
+    return run_network<float>(backend_, encoder.network(),
+                              {{ids.data(), {{length}, DType::i32}},
+                               {positions.data(), {{length}, DType::i32}},
+                               {bias.data(), {{config.heads, 2 * length - 1}, DType::f32}},
+                               {&last, {{1}, DType::i32}}},
+                              {{1, config.embed_dim}, DType::f32});
   });
 }
 
@@ -89,11 +89,11 @@ std::vector<float> PromptEncoders::clip_image(std::span<const std::uint8_t> pixe
     const std::vector<float> bias = encoder.attention_bias();
     const std::int32_t first = 0;
     const std::int64_t tokens = 1 + config.patches();
-    return run_network(backend_, encoder.network(),
-                       {{patches.data(), {{tokens, encoder.patch_bytes()}, DType::u8}},
-                        {bias.data(), {{config.heads, 2 * tokens - 1}, DType::f32}},
-                        {&first, {{1}, DType::i32}}},
-                       {1, config.embed_dim});
+    return run_network<float>(backend_, encoder.network(),
+                              {{patches.data(), {{tokens, encoder.patch_bytes()}, DType::u8}},
+                               {bias.data(), {{config.heads, 2 * tokens - 1}, DType::f32}},
+                               {&first, {{1}, DType::i32}}},
+                              {{1, config.embed_dim}, DType::f32});
   });
 }
 

@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "pipeline/plan.h"
+#include "pipeline/run_network.h"
 #include "pipeline/schedule.h"
 
 namespace paella {
@@ -147,17 +148,9 @@ std::vector<std::uint8_t> Generator::decode(std::span<const std::int32_t> tokens
                                             std::int64_t width) {
   check_tokens(tokens);
   const std::int64_t scale = model_.config().vqgan.pixels_per_token();
-  const TensorSpec input_spec{{1, height, width}, DType::i32};
-  const TensorSpec output_spec{{1, height * scale, width * scale, 3}, DType::u8};
-  const Buffer input_memory = backend_.allocate(input_spec.bytes());
-  const Buffer output_memory = backend_.allocate(output_spec.bytes());
-  const Tensor input = input_memory.tensor(input_spec.shape, DType::i32);
-  const Tensor output = output_memory.tensor(output_spec.shape, DType::u8);
-  backend_.upload(tokens.data(), input);
-  backend_.compile(model_.vqgan().decoder(), {&input_spec, 1}, {&output_spec, 1})->run({&input, 1}, {&output, 1});
-  std::vector<std::uint8_t> pixels(output_spec.bytes());
-  backend_.download(output, pixels.data());
-  return pixels;
+  return run_network<std::uint8_t>(backend_, model_.vqgan().decoder(),
+                                   {{tokens.data(), {{1, height, width}, DType::i32}}},
+                                   {{1, height * scale, width * scale, 3}, DType::u8});
 }
 
 std::vector<std::int32_t> Generator::encode(std::span<const std::uint8_t> pixels, std::int64_t height,
@@ -165,17 +158,9 @@ std::vector<std::int32_t> Generator::encode(std::span<const std::uint8_t> pixels
   const std::int64_t scale = model_.config().vqgan.pixels_per_token();
   expect(height % scale == 0 && width % scale == 0, "encode: expected multiples of ", scale, " pixels, got ", width,
          "×", height);
-  const TensorSpec input_spec{{1, height, width, 3}, DType::u8};
-  const TensorSpec output_spec{{1, height / scale, width / scale}, DType::i32};
-  const Buffer input_memory = backend_.allocate(input_spec.bytes());
-  const Buffer output_memory = backend_.allocate(output_spec.bytes());
-  const Tensor input = input_memory.tensor(input_spec.shape, DType::u8);
-  const Tensor output = output_memory.tensor(output_spec.shape, DType::i32);
-  backend_.upload(pixels.data(), input);
-  backend_.compile(model_.vqgan().encoder(), {&input_spec, 1}, {&output_spec, 1})->run({&input, 1}, {&output, 1});
-  std::vector<std::int32_t> tokens(static_cast<std::size_t>(output.elements()));
-  backend_.download(output, tokens.data());
-  return tokens;
+  return run_network<std::int32_t>(backend_, model_.vqgan().encoder(),
+                                   {{pixels.data(), {{1, height, width, 3}, DType::u8}}},
+                                   {{1, height / scale, width / scale}, DType::i32});
 }
 
 }  // namespace paella

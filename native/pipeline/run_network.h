@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/backend.h"
+#include "core/error.h"
 
 namespace paella {
 
@@ -13,9 +14,10 @@ struct HostInput {
   TensorSpec spec;
 };
 
-// Output f32 of the given shape.
-inline std::vector<float> run_network(Backend& backend, std::shared_ptr<const Description> description,
-                                      const std::vector<HostInput>& inputs, const Shape& shape) {
+// Its one output, T being what `out` says.
+template <typename T>
+std::vector<T> run_network(Backend& backend, std::shared_ptr<const Description> description,
+                           const std::vector<HostInput>& inputs, const TensorSpec& out_spec) {
   std::vector<Buffer> memory;
   std::vector<TensorSpec> specs;
   std::vector<Tensor> tensors;
@@ -25,11 +27,11 @@ inline std::vector<float> run_network(Backend& backend, std::shared_ptr<const De
     tensors.push_back(memory.back().tensor(input.spec.shape, input.spec.dtype));
     backend.upload(input.data, tensors.back());
   }
-  const TensorSpec out_spec{shape, DType::f32};
   const Buffer out_memory = backend.allocate(out_spec.bytes());
-  const Tensor out = out_memory.tensor(shape, DType::f32);
+  const Tensor out = out_memory.tensor(out_spec.shape, out_spec.dtype);
   backend.compile(std::move(description), specs, {&out_spec, 1})->run(tensors, {&out, 1});
-  std::vector<float> values(static_cast<std::size_t>(shape.elements()));
+  std::vector<T> values(static_cast<std::size_t>(out_spec.shape.elements()));
+  expect(values.size() * sizeof(T) == out_spec.bytes(), "run_network: expected another type of result");
   backend.download(out, values.data());
   return values;
 }

@@ -117,7 +117,6 @@ struct Plugin {
 
 inline constexpr const char* plugin_prefix = "libpaella_tensorrt_";
 inline constexpr const char* plugin_entry = "paella_tensorrt_plugin";
-using PluginEntry = const Plugin* (*)();
 
 // Version, compiler, and a hash over the headers that both sides share: see native/tensorrt/CMakeLists.txt.
 inline constexpr const char* plugin_abi = PAELLA_VERSION " " PAELLA_TENSORRT_ABI;

@@ -1,7 +1,5 @@
 #include "tensorrt/plugin_loader.h"
 
-#include <dlfcn.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -9,6 +7,7 @@
 #include <system_error>
 
 #include "core/error.h"
+#include "core/plugin_file.h"
 
 namespace paella::tensorrt {
 
@@ -49,19 +48,9 @@ OpenedPlugin open_plugin(const std::string& path) {
   result.path = path;
   std::error_code error;
   if (!std::filesystem::exists(path, error)) return unfit(result, concat("there is no file ", path));
-  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (library == nullptr) {
-    const char* text = dlerror();
-    return unfit(result, concat("its library cannot be opened: ", text != nullptr ? text : path));
-  }
-  const auto entry = reinterpret_cast<PluginEntry>(dlsym(library, plugin_entry));
-  if (entry == nullptr)
-    return unfit(result, concat(path, " is not a library of paella-native: it lacks ", plugin_entry));
-  const Plugin* found = entry();
-  if (found == nullptr || found->abi == nullptr || std::strcmp(found->abi, plugin_abi) != 0)
-    return unfit(result, concat(path, " belongs to another build: expected ", plugin_abi, ", found ",
-                                found == nullptr || found->abi == nullptr ? "none" : found->abi));
-  result.plugin = found;
+  const auto [plugin, reason] = open_plugin_file<Plugin>(path, plugin_entry, plugin_abi);
+  if (plugin == nullptr) return unfit(result, reason);
+  result.plugin = plugin;
   return result;
 }
 

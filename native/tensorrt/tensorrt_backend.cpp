@@ -44,15 +44,6 @@ class Scratch {
   Buffer memory_;
 };
 
-void check_specs(const char* network, const char* kind, std::span<const Tensor> found,
-                 std::span<const TensorSpec> expected) {
-  expect(found.size() == expected.size(), network, ": expected ", expected.size(), " ", kind, ", got ", found.size());
-  for (std::size_t i = 0; i < found.size(); ++i)
-    expect(found[i].shape == expected[i].shape && found[i].dtype == expected[i].dtype, network, ": expected ", kind,
-           " ", i, " to be ", name_of(expected[i].dtype), " ", expected[i].shape.text(), ", got ",
-           name_of(found[i].dtype), " ", found[i].shape.text());
-}
-
 class EngineNetwork final : public Network {
  public:
   EngineNetwork(std::string name, std::shared_ptr<Engine> engine, const Signature& signature,
