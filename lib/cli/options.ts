@@ -25,6 +25,9 @@ const load: Record<string, Options> = {
   memory: text('what stays loaded: resident, balanced (without what encodes prompts) or low (one at a time)', {
     defaultDescription: 'resident',
   }),
+  'encoder-weights': text('weights of what encodes prompts: full, or int8 for half the memory', {
+    defaultDescription: 'full',
+  }),
 };
 
 const image: Record<string, Options> = {

@@ -28,7 +28,7 @@ export function pick(
   return out;
 }
 
-const loadNames = ['model', 'backend', 'device', 'precision', 'threads', 'maxBatch', 'memory'];
+const loadNames = ['model', 'backend', 'device', 'precision', 'threads', 'maxBatch', 'memory', 'encoderWeights'];
 
 /** 'all' as it is; '0,2' → [0, 2]; '1' → [1] */
 function devicesValue(text: unknown): unknown {
@@ -39,7 +39,7 @@ function devicesValue(text: unknown): unknown {
 export function loadValues(args: Arguments): Record<string, unknown> {
   const devices = devicesValue(args.devices);
   return {
-    ...pick(args, loadNames, ['model', 'backend', 'precision', 'memory']),
+    ...pick(args, loadNames, ['model', 'backend', 'precision', 'memory', 'encoderWeights']),
     ...(devices === undefined ? {} : { devices }),
   };
 }

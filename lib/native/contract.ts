@@ -60,6 +60,7 @@ export interface NativeLoadRequest {
   maxDelayMs: number;
   maxQueue: number;
   memory: 'resident' | 'balanced' | 'low';
+  encoderWeights: 'full' | 'int8';
   /** For backend tensorrt: where plans are cached, and for which sizes they are built. */
   engineFolder: string;
   engineProfiles: NativeEngineProfile[];

@@ -59,6 +59,11 @@ export interface LoadOptions {
    * that and the U-Net.
    */
   memory?: 'resident' | 'balanced' | 'low' | undefined;
+  /**
+   * Weights of what prompts are encoded with (ByT5, CLIP, the prior). 'full' (default): in `precision`. 'int8': 8 bits and a
+   * scale for each row, half the memory of bf16; docs/checkpoints.md says what that changes.
+   */
+  encoderWeights?: 'full' | 'int8' | undefined;
   /** Aborts loading. */
   signal?: AbortSignal | undefined;
   /** What it throws ends the loading and rejects the call. */
@@ -86,6 +91,7 @@ const schema = z.strictObject({
   maxDelayMs: integer(0, 60_000),
   maxQueue: integer(1, 1_000_000),
   memory: oneOf(['resident', 'balanced', 'low']),
+  encoderWeights: oneOf(['full', 'int8']),
   signal,
   onProgress: callback<(progress: LoadProgress) => void>(),
   logger: z
@@ -108,6 +114,7 @@ export interface ResolvedLoadOptions {
   maxDelayMs: number;
   maxQueue: number;
   memory: 'resident' | 'balanced' | 'low';
+  encoderWeights: 'full' | 'int8';
   signal: AbortSignal | undefined;
   onProgress: ((progress: LoadProgress) => void) | undefined;
   logger: Logger | undefined;
@@ -132,6 +139,7 @@ export function resolveLoadOptions(options: LoadOptions = {}): ResolvedLoadOptio
     maxDelayMs: given.maxDelayMs ?? 0,
     maxQueue: given.maxQueue ?? 256,
     memory: given.memory ?? 'resident',
+    encoderWeights: given.encoderWeights ?? 'full',
     signal: given.signal,
     onProgress: given.onProgress,
     logger: given.logger,

@@ -335,7 +335,8 @@ Napi::Value load_engine(const Napi::CallbackInfo& info) {
   backend.threads = static_cast<int>(number_member(request, "threads"));
   EngineOptions options;
   options.model = string_member(request, "model");
-  options.memory = memory_mode(string_member(request, "memory"));
+  options.model_options = {memory_mode(string_member(request, "memory")),
+                           encoder_weights(string_member(request, "encoderWeights"))};
   options.max_batch = static_cast<std::size_t>(number_member(request, "maxBatch"));
   options.max_delay_ms = number_member(request, "maxDelayMs");
   options.max_queue = static_cast<std::size_t>(number_member(request, "maxQueue"));

@@ -21,12 +21,14 @@ class Backend;
 
 // How a constant will be used, so that the backend can lay it out once, at load.
 enum class Layout {
-  matrix,      // [N, K] product weights, in operand type
-  matrix_f32,  // [N, K] product weights that stay f32: the head, and what pixels come from
-  vector,      // f32, as is
-  table,       // [V, C] rows that are gathered: operand type
-  table_f32,   // [V, C] rows that are gathered or searched, f32
-  depthwise,   // [C, 1 or 2, 3, 3], f32
+  matrix,       // [N, K] product weights, in operand type
+  matrix_w8,    // [N, K] product weights in 8 bits, a scale for each row of N; what they multiply stays operand type
+  matrix_w8a8,  // the same, and what they multiply is rounded to 8 bits, too: CPU, precision int8
+  matrix_f32,   // [N, K] product weights that stay f32: the head, and what pixels come from
+  vector,       // f32, as is
+  table,        // [V, C] rows that are gathered: operand type
+  table_f32,    // [V, C] rows that are gathered or searched, f32
+  depthwise,    // [C, 1 or 2, 3, 3], f32
 };
 
 // Memory of a backend's device. Move-only; freed with it.
@@ -155,6 +157,8 @@ class Backend {
   virtual std::string device() const = 0;     // "AMD EPYC … (2 threads, avx512_bf16)"
   virtual std::string precision() const = 0;  // "bf16"
   virtual DType operand_type() const = 0;
+  // How the U-Net's product weights are kept: Layout::matrix, unless the precision says otherwise.
+  virtual Layout unet_products() const { return Layout::matrix; }
 
   // Takes over a constant; the host memory may go away afterwards. ERR_NUMERIC if it is not finite.
   virtual ConstantPtr constant(const HostTensor& tensor, Layout layout) = 0;

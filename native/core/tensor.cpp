@@ -17,6 +17,7 @@ std::size_t size_of(DType type) {
     case DType::i64:
       return 8;
     case DType::u8:
+    case DType::i8:
       return 1;
   }
   return 0;
@@ -36,6 +37,8 @@ const char* name_of(DType type) {
       return "i64";
     case DType::u8:
       return "u8";
+    case DType::i8:
+      return "i8";
   }
   return "?";
 }

@@ -13,7 +13,7 @@
 
 namespace paella {
 
-enum class DType : std::uint8_t { f32, bf16, f16, i32, i64, u8 };
+enum class DType : std::uint8_t { f32, bf16, f16, i32, i64, u8, i8 };
 
 std::size_t size_of(DType type);
 const char* name_of(DType type);

@@ -47,18 +47,24 @@ namespace {
 std::vector<std::string> supported_precisions() {
   std::vector<std::string> names{"fp32"};
   if (Products::has_bf16()) names.emplace_back("bf16");
+  if (Products::has_int8()) names.emplace_back("int8");
   return names;
 }
 
 DType operand_for(const std::string& precision) {
   if (precision == "fp32") return DType::f32;
   if (precision == "bf16" && Products::has_bf16()) return DType::bf16;
-  if (precision == "auto") return Products::has_bf16() ? DType::bf16 : DType::f32;
+  const DType fastest = Products::has_bf16() ? DType::bf16 : DType::f32;
+  if (precision == "auto") return fastest;
+  // What is not multiplied in 8 bits stays in what is fastest here.
+  if (precision == "int8" && Products::has_int8()) return fastest;
   std::string names = "auto";
   for (const std::string& name : supported_precisions()) names += ", " + name;
   throw Error(ErrorCode::invalid_option,
               concat("precision: expected one of ", names, " on this CPU (", cpu_model(), "), got ", precision),
-              precision == "bf16" ? "This CPU has no bf16 instructions; use fp32 or auto." : "");
+              precision == "bf16"   ? "This CPU has no bf16 instructions; use fp32 or auto."
+              : precision == "int8" ? "This CPU has no instructions for 8-bit products (AVX-512 VNNI); use auto."
+                                    : "");
 }
 
 int threads_for(int wanted) {
@@ -140,7 +146,8 @@ class CpuBackend final : public Backend {
     context_.fused = options.fused;
     context_.kernels = &kernels_for(isa_);
     context_.account = std::make_shared<Account>();
-    context_.products = std::make_unique<Products>(context_.threads, context_.account);
+    context_.products = std::make_unique<Products>(context_.threads, context_.account, *context_.kernels);
+    integer_products_ = options.precision == "int8";
   }
 
   std::string name() const override { return "cpu"; }
@@ -148,8 +155,11 @@ class CpuBackend final : public Backend {
     return concat(cpu_model(), " (", context_.threads, context_.threads == 1 ? " thread, " : " threads, ",
                   cpu::name_of(isa_), ")");
   }
-  std::string precision() const override { return context_.operand == DType::bf16 ? "bf16" : "fp32"; }
+  std::string precision() const override {
+    return integer_products_ ? "int8" : context_.operand == DType::bf16 ? "bf16" : "fp32";
+  }
   DType operand_type() const override { return context_.operand; }
+  Layout unet_products() const override { return integer_products_ ? Layout::matrix_w8a8 : Layout::matrix; }
 
   ConstantPtr constant(const HostTensor& tensor, Layout layout) override;
   std::vector<float> host_product(std::span<const float> x, std::span<const float> w, std::int64_t rows,
@@ -190,6 +200,7 @@ class CpuBackend final : public Backend {
   }
 
   Isa isa_;
+  bool integer_products_ = false;
   Context context_;
   CpuOps ops_{context_};
   CpuSampler sampler_{context_};
@@ -203,7 +214,8 @@ ConstantPtr CpuBackend::constant(const HostTensor& tensor, Layout layout) {
   auto made = std::make_shared<CpuConstant>();
   made->shape = tensor.shape;
   made->layout = layout;
-  const bool operand = layout == Layout::matrix || layout == Layout::table;
+  const bool quantized = layout == Layout::matrix_w8 || layout == Layout::matrix_w8a8;
+  const bool operand = layout == Layout::matrix || layout == Layout::table || quantized;
   made->dtype = operand ? context_.operand : DType::f32;
   const auto plain = [&](const float* data) {
     made->memory =
@@ -216,6 +228,12 @@ ConstantPtr CpuBackend::constant(const HostTensor& tensor, Layout layout) {
     case Layout::matrix_f32:
       expect(tensor.shape.rank() == 2, tensor.name, ": expected rank 2, got ", tensor.shape.text());
       context_.products->pack(values, tensor.shape[0], tensor.shape[1], made->dtype, tensor.name, *made);
+      break;
+    case Layout::matrix_w8:
+    case Layout::matrix_w8a8:
+      expect(tensor.shape.rank() == 2, tensor.name, ": expected rank 2, got ", tensor.shape.text());
+      expect(layout == Layout::matrix_w8 || Products::has_int8(), tensor.name, ": no products of 8 bits on this CPU");
+      context_.products->pack_quantized(values, tensor.shape[0], tensor.shape[1], made->dtype, tensor.name, *made);
       break;
     case Layout::vector:
     case Layout::table:
@@ -234,7 +252,7 @@ ConstantPtr CpuBackend::constant(const HostTensor& tensor, Layout layout) {
       break;
     }
   }
-  made->bytes = made->memory.bytes();
+  made->bytes = made->memory.bytes() + made->scales.bytes();
   return made;
 }
 

@@ -36,8 +36,12 @@ memory::data_type onednn_type(DType type) {
       return memory::data_type::f32;
     case DType::bf16:
       return memory::data_type::bf16;
+    case DType::i8:
+      return memory::data_type::s8;
+    case DType::i32:
+      return memory::data_type::s32;
     default:
-      fail(ErrorCode::internal, "products: expected f32 or bf16, got ", name_of(type));
+      fail(ErrorCode::internal, "products: expected f32, bf16, i8 or i32, got ", name_of(type));
   }
 }
 
@@ -87,8 +91,8 @@ struct Products::Primitive {
   std::vector<Arguments> arguments;
 };
 
-Products::Products(int threads, std::shared_ptr<Account> account)
-    : engine_(dnnl::engine::kind::cpu, 0), threads_(threads), account_(std::move(account)) {
+Products::Products(int threads, std::shared_ptr<Account> account, const Kernels& kernels)
+    : engine_(dnnl::engine::kind::cpu, 0), threads_(threads), account_(std::move(account)), kernels_(kernels) {
   for (int thread = 0; thread < threads; ++thread) streams_.emplace_back(engine_);
   const ThreadScope scope(threads);
   const auto f32 = memory::data_type::f32;
@@ -110,6 +114,11 @@ bool Products::has_bf16() {
   return (static_cast<int>(dnnl::get_effective_cpu_isa()) & needed) == needed;
 }
 
+bool Products::has_int8() {
+  const int needed = static_cast<int>(dnnl::cpu_isa::avx512_core_vnni);
+  return (static_cast<int>(dnnl::get_effective_cpu_isa()) & needed) == needed;
+}
+
 void* Products::scratchpad(std::size_t bytes) {
   if (bytes > scratchpad_.bytes()) {
     scratchpad_.reset();
@@ -123,10 +132,12 @@ const memory::desc& Products::packed_layout(std::int64_t columns, std::int64_t i
   if (layout.is_zero()) {
     const auto data_type = onednn_type(type);
     layout = with_context("packing", packing_rows, columns, inner, [&] {
-      if (steady_) return memory::desc({inner, columns}, data_type, Tag::ab);
+      const bool integers = type == DType::i8;
+      if (steady_ && !integers) return memory::desc({inner, columns}, data_type, Tag::ab);
+      const auto sum_type = integers ? memory::data_type::s32 : data_type;
       return dnnl::matmul::primitive_desc(engine_, memory::desc({packing_rows, inner}, data_type, Tag::ab),
                                           memory::desc({inner, columns}, data_type, Tag::any),
-                                          memory::desc({packing_rows, columns}, data_type, Tag::ab))
+                                          memory::desc({packing_rows, columns}, sum_type, Tag::ab))
           .weights_desc();
     });
   }
@@ -137,15 +148,20 @@ void Products::pack(std::span<const float> w, std::int64_t columns, std::int64_t
                     const std::string& name, CpuConstant& to) {
   to.packed = packed_layout(columns, inner, type);
   to.memory = Memory(to.packed.get_size(), Use::weights, account_, "weights " + name);
+  pack_into(w, columns, inner, type, to.memory.data());
+}
+
+void Products::pack_into(std::span<const float> w, std::int64_t columns, std::int64_t inner, DType type, void* to) {
+  const memory::desc& layout = packed_layout(columns, inner, type);
   with_context("packing", packing_rows, columns, inner, [&] {
     // In steady mode the pieces' columns lie one after another, each piece [K, width] by itself.
-    const std::int64_t width = steady_ ? steady_width(columns) : columns;
+    const bool pieces = steady_ && type != DType::i8;
+    const std::int64_t width = pieces ? steady_width(columns) : columns;
     for (std::int64_t column = 0; column < columns; column += width) {
       const std::int64_t some = std::min(width, columns - column);
       memory from({{inner, some}, memory::data_type::f32, Tag::ba}, engine_, writable(w.data() + column * inner));
-      memory packed(
-          steady_ ? memory::desc({inner, some}, onednn_type(type), Tag::ab) : to.packed, engine_,
-          static_cast<std::uint8_t*>(to.memory.data()) + static_cast<std::size_t>(column * inner) * size_of(type));
+      memory packed(pieces ? memory::desc({inner, some}, onednn_type(type), Tag::ab) : layout, engine_,
+                    static_cast<std::uint8_t*>(to) + static_cast<std::size_t>(column * inner) * size_of(type));
       dnnl::reorder(from, packed).execute(streams_[0], from, packed);
       streams_[0].wait();
     }
@@ -232,22 +248,31 @@ void Products::execute(Primitive& primitive, int thread, const Addresses& at, vo
 
 void Products::run(const void* x, DType x_type, std::int64_t rows, const CpuConstant& weight, const Epilogue& epilogue,
                    void* out, DType out_type) {
-  const std::int64_t columns = weight.shape[0], inner = weight.shape[1];
   expect(x_type == weight.dtype, "linear: expected an operand of type ", name_of(weight.dtype), ", got ",
          name_of(x_type));
   if (rows == 0) return;
-  with_context("linear", rows, columns, inner, [&] {
-    const Spec spec{rows, columns, inner, columns, x_type, weight.dtype, out_type, kind_of(epilogue)};
-    const Addresses at{x, weight.memory.data(), epilogue, out};
-    if (steady_) return run_steady(spec, weight, at);
-    Primitive& made = primitive(spec, weight.packed, epilogue);
+  if (weight.layout == Layout::matrix_w8) return run_w8(x, x_type, rows, weight, epilogue, out, out_type);
+  if (weight.layout == Layout::matrix_w8a8) return run_w8a8(x, x_type, rows, weight, epilogue, out, out_type);
+  run_packed(x, x_type, rows, {weight.shape[0], weight.shape[1], weight.dtype, weight.packed, weight.memory.data()},
+             epilogue, out, out_type);
+}
+
+void Products::run_packed(const void* x, DType x_type, std::int64_t rows, const Packed& weight,
+                          const Epilogue& epilogue, void* out, DType out_type) {
+  with_context("linear", rows, weight.columns, weight.inner, [&] {
+    const Spec spec{rows,   weight.columns, weight.inner, weight.columns,
+                    x_type, weight.dtype,   out_type,     kind_of(epilogue)};
+    const Addresses at{x, weight.data, epilogue, out};
+    // Sums of integers are exact in any order.
+    if (steady_ && weight.dtype != DType::i8) return run_steady(spec, weight, at);
+    Primitive& made = primitive(spec, weight.layout, epilogue);
     execute(made, 0, at, scratchpad(made.scratchpad_bytes));
   });
 }
 
 // Pieces of `steady_rows` rows and a width that depends only on the weights. The last rows are done in a copy that is
 // filled up, so that there is one shape of piece per width.
-void Products::run_steady(const Spec& whole, const CpuConstant& weight, const Addresses& at) {
+void Products::run_steady(const Spec& whole, const Packed& weight, const Addresses& at) {
   const std::int64_t width = steady_width(whole.columns);
   const std::int64_t parts = (whole.columns + width - 1) / width, blocks = (whole.rows + steady_rows - 1) / steady_rows;
   const std::int64_t last_width = whole.columns - (parts - 1) * width, last_rows = whole.rows % steady_rows;

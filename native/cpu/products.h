@@ -14,6 +14,7 @@
 #include <dnnl.hpp>
 
 #include "core/backend.h"
+#include "cpu/kernels/kernels.h"
 #include "cpu/memory.h"
 
 namespace paella::cpu {
@@ -25,6 +26,7 @@ class CpuConstant final : public Constant {
   DType dtype = DType::f32;
   Memory memory;
   dnnl::memory::desc packed;  // matrices only
+  Memory scales;              // f32 [N], matrices of 8 bits only; `dtype` is then what x has to be
 
   template <typename T>
   const T* as() const {
@@ -45,12 +47,16 @@ struct Epilogue {
 
 class Products {
  public:
-  Products(int threads, std::shared_ptr<Account> account);
+  Products(int threads, std::shared_ptr<Account> account, const Kernels& kernels);
   ~Products();
 
   // Lays w [N, K] out as products of any M want it, in `type`.
   void pack(std::span<const float> w, std::int64_t columns, std::int64_t inner, DType type, const std::string& name,
             CpuConstant& to);
+  // The same in 8 bits, as `to.layout` says (quantized_products.cpp): matrix_w8, widened for each product, or
+  // matrix_w8a8, multiplied as integers.
+  void pack_quantized(std::span<const float> w, std::int64_t columns, std::int64_t inner, DType type,
+                      const std::string& name, CpuConstant& to);
   // out [M, N] = epilogue(x [M, K] · wᵀ). A row of the result has the same bits whatever M is, and whatever the number
   // of threads is: see `steady_`.
   void run(const void* x, DType x_type, std::int64_t rows, const CpuConstant& weight, const Epilogue& epilogue,
@@ -62,6 +68,8 @@ class Products {
   static std::string version();
   // Whether oneDNN has instructions for bf16 on this CPU.
   static bool has_bf16();
+  // Whether it multiplies integers of 8 bits with sums that cannot overflow.
+  static bool has_int8();
 
  private:
   // What a primitive is made for. Outputs may be some columns of a wider matrix.
@@ -70,6 +78,13 @@ class Products {
     DType x_type, weight_type, out_type;
     int epilogue;  // which parts it has
     auto operator<=>(const Spec&) const = default;
+  };
+  // A matrix that a product reads.
+  struct Packed {
+    std::int64_t columns, inner;
+    DType dtype;
+    const dnnl::memory::desc& layout;
+    const void* data;
   };
   struct Addresses {
     const void* x;
@@ -81,8 +96,15 @@ class Products {
   Primitive& primitive(const Spec& spec, const dnnl::memory::desc& weight, const Epilogue& epilogue);
   std::unique_ptr<Primitive> make(const Spec& spec, const dnnl::memory::desc& weight, const Epilogue& epilogue);
   void execute(Primitive& primitive, int thread, const Addresses& at, void* scratchpad);
-  void run_steady(const Spec& whole, const CpuConstant& weight, const Addresses& at);
+  void run_packed(const void* x, DType x_type, std::int64_t rows, const Packed& weight, const Epilogue& epilogue,
+                  void* out, DType out_type);
+  void run_steady(const Spec& whole, const Packed& weight, const Addresses& at);
+  void run_w8(const void* x, DType x_type, std::int64_t rows, const CpuConstant& weight, const Epilogue& epilogue,
+              void* out, DType out_type);
+  void run_w8a8(const void* x, DType x_type, std::int64_t rows, const CpuConstant& weight, const Epilogue& epilogue,
+                void* out, DType out_type);
   const dnnl::memory::desc& packed_layout(std::int64_t columns, std::int64_t inner, DType type);
+  void pack_into(std::span<const float> w, std::int64_t columns, std::int64_t inner, DType type, void* to);
   void* scratchpad(std::size_t bytes);
 
   dnnl::engine engine_;
@@ -93,7 +115,9 @@ class Products {
   // one thread.
   bool steady_;
   std::shared_ptr<Account> account_;
+  const Kernels& kernels_;
   Memory scratchpad_;
+  Memory quantized_;  // working memory of products with weights of 8 bits
   std::map<std::tuple<std::int64_t, std::int64_t, DType>, dnnl::memory::desc> layouts_;
   // Most recently used first.
   std::list<std::pair<Spec, std::unique_ptr<Primitive>>> recent_;

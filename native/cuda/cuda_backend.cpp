@@ -1,6 +1,7 @@
 #include "cuda/cuda_backend.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <map>
 
@@ -142,6 +143,7 @@ class CudaBackend final : public Backend {
   DType operand_type() const override { return context_.operand; }
 
   ConstantPtr constant(const HostTensor& tensor, Layout layout) override;
+  ConstantPtr quantized(const HostTensor& tensor);
   std::vector<float> host_product(std::span<const float> x, std::span<const float> w, std::int64_t rows,
                                   std::int64_t inner, std::int64_t columns) override;
 
@@ -231,6 +233,8 @@ std::vector<float> CudaBackend::host_product(std::span<const float> x, std::span
 
 // Tensor by tensor: host copies of one tensor are all that exists besides the file and the device's weights.
 ConstantPtr CudaBackend::constant(const HostTensor& tensor, Layout layout) {
+  expect(layout != Layout::matrix_w8a8, tensor.name, ": products of 8 bits are not made for GPUs");
+  if (layout == Layout::matrix_w8) return quantized(tensor);
   std::vector<float> values = to_f32(tensor);
   auto made = std::make_shared<CudaConstant>();
   made->shape = tensor.shape;
@@ -277,6 +281,42 @@ ConstantPtr CudaBackend::constant(const HostTensor& tensor, Layout layout) {
     context_.runtime->upload(high.data(), made->high, count * 2);
     context_.runtime->upload(low.data(), made->low, count * 2);
   }
+  return made;
+}
+
+// Rounded as on the CPU: w = scale·q, q in [−127, 127].
+ConstantPtr CudaBackend::quantized(const HostTensor& tensor) {
+  expect(tensor.shape.rank() == 2, tensor.name, ": expected rank 2, got ", tensor.shape.text());
+  const std::vector<float> values = to_f32(tensor);
+  const std::size_t count = values.size(), rows = static_cast<std::size_t>(tensor.shape[0]);
+  const std::size_t inner = static_cast<std::size_t>(tensor.shape[1]), scales_at = (count + 255) / 256 * 256;
+  std::vector<std::int8_t> integers(count);
+  std::vector<float> scales(rows);
+  for (std::size_t row = 0; row < rows; ++row) {
+    const std::span<const float> from(values.data() + row * inner, inner);
+    float largest = 0;
+    for (const float value : from) largest = std::max(largest, std::abs(value));
+    scales[row] = largest / 127;
+    const float inverse = largest > 0 ? 127 / largest : 0;
+    for (std::size_t k = 0; k < inner; ++k)
+      integers[row * inner + k] = static_cast<std::int8_t>(std::nearbyint(from[k] * inverse));
+  }
+  auto made = std::make_shared<CudaConstant>();
+  made->shape = tensor.shape;
+  made->layout = Layout::matrix_w8;
+  made->dtype = context_.operand;
+  made->memory = Memory(context_.runtime, context_.account, scales_at + rows * sizeof(float), Memory::Use::weights,
+                        "weights " + tensor.name);
+  made->data = made->memory.data();
+  made->bytes = made->memory.bytes();
+  auto* base = static_cast<std::uint8_t*>(made->data);
+  made->scales = reinterpret_cast<const float*>(base + scales_at);
+  context_.runtime->upload(integers.data(), base, count);
+  context_.runtime->upload(scales.data(), base + scales_at, rows * sizeof(float));
+  made->widened = context_.widened.lock();
+  if (const std::size_t bytes = count * size_of(made->dtype); !made->widened || made->widened->bytes() < bytes)
+    context_.widened = made->widened = std::make_shared<Memory>(context_.runtime, context_.account, bytes,
+                                                                Memory::Use::activations, "widened weights");
   return made;
 }
 

@@ -49,6 +49,7 @@ class Memory {
 
 // A constant on the device.
 //   matrix, table: operand type, as in the file: [N, K] or [V, C]
+//   matrix_w8:     i8 [N, K], and f32 scales [N]; `dtype` is what they are widened to before a product
 //   matrix_f32:    f32 [N, K]; if K is a multiple of 16, also as two bf16 matrices whose sum is the f32 one to 16 bits
 //                  (`high`, `low`), for products on tensor cores
 //   table_f32, vector: f32
@@ -60,6 +61,9 @@ struct CudaConstant final : Constant {
   Layout layout = Layout::vector;
   void* high = nullptr;  // bf16 [N, K], in `memory`
   void* low = nullptr;   // bf16 [N, K]
+  // matrix_w8
+  const float* scales = nullptr;    // in `memory`
+  std::shared_ptr<Memory> widened;  // room for the widened matrix, shared by those that are not larger
   template <typename T>
   const T* as() const {
     return static_cast<const T*>(data);
@@ -78,6 +82,9 @@ struct Context {
   // stay valid; operations that need more work in pieces.
   Memory workspace;
   std::size_t workspace_bytes() const { return workspace.bytes(); }
+
+  // For weights of 8 bits, as large as the largest so far needs; gone with them.
+  std::weak_ptr<Memory> widened;
 
   // Called before every product: a network that nobody waits for any more ends here. Never while capturing.
   void check_interrupt() const {

@@ -10,6 +10,7 @@
 #include "cuda/dispatch.cuh"
 #include "cuda/kernels/plain_products.cuh"
 #include "cuda/kernels/products.cuh"
+#include "cuda/kernels/widen.cuh"
 #include "cuda/launch.cuh"
 #include "cuda/product_table.h"
 #if defined(PAELLA_WGMMA)
@@ -235,9 +236,41 @@ void run_product(const Context& context, const Product& product, ProductWay way)
   }
 }
 
+namespace {
+
+// Weights of 8 bits are widened to operands before they are multiplied: they save memory, not time.
+void run_widened(const Context& context, const Product& product) {
+  const auto& weight = cuda(*product.weight);
+  CudaConstant widened;
+  widened.shape = weight.shape;
+  widened.layout = Layout::matrix;
+  widened.dtype = weight.dtype;
+  widened.data = weight.widened->data();
+  const std::int64_t inner = weight.shape[1], count = weight.shape.elements();
+  const int width = inner % 8 == 0 ? 8 : 1;
+  with_type(weight.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    const auto run = [&](auto each) {
+      launch(*context.runtime, widen_kernel<decltype(each)::value, T>,
+             grid(ceil_div(count, decltype(each)::value * flat_threads)), flat_threads, 0, weight.as<std::int8_t>(),
+             weight.scales, count, static_cast<int>(inner), static_cast<T*>(widened.data));
+    };
+    if (width == 8)
+      run(Width<8>{});
+    else
+      run(Width<1>{});
+  });
+  Product same = product;
+  same.weight = &widened;
+  run_product(context, same);
+}
+
+}  // namespace
+
 void run_product(const Context& context, const Product& product) {
   if (product.rows == 0) return;
   const auto& weight = cuda(*product.weight);
+  if (weight.layout == Layout::matrix_w8) return run_widened(context, product);
   expect(product.x_type == weight.dtype, "linear: expected an operand of type ", name_of(weight.dtype), ", got ",
          name_of(product.x_type));
   if (on_tensor_cores(product))

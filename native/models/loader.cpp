@@ -12,6 +12,10 @@ void Loader::count(const HostTensor& tensor) {
   if (progress_) progress_(static_cast<std::size_t>(tensor.elements()) * sizeof(float));
 }
 
+ConstantPtr Loader::take(const HostTensor& tensor, Layout layout) {
+  return backend_.constant(tensor, layout == Layout::matrix ? matrices_ : layout);
+}
+
 ConstantPtr Loader::constant(const std::string& name, const Shape& shape, Layout layout) {
   return constant(name, shape, shape, layout);
 }
@@ -21,7 +25,7 @@ ConstantPtr Loader::constant(const std::string& name, const Shape& shape, const 
   count(tensor);
   HostTensor view = tensor;
   view.shape = as;
-  ConstantPtr result = backend_.constant(view, layout);
+  ConstantPtr result = take(view, layout);
   source_.release(tensor);
   return result;
 }
@@ -46,7 +50,7 @@ ConstantPtr Loader::constant_and_values(const std::string& name, const Shape& sh
   const HostTensor tensor = source_.get(name, shape);
   count(tensor);
   values = to_f32(tensor);
-  ConstantPtr result = backend_.constant(tensor, layout);
+  ConstantPtr result = take(tensor, layout);
   source_.release(tensor);
   return result;
 }
@@ -55,7 +59,7 @@ ConstantPtr Loader::derived(const std::string& name, const std::vector<float>& v
                             Layout layout) {
   expect(static_cast<std::int64_t>(values.size()) == shape.elements(), name, ": expected ", shape.text(), ", got ",
          values.size(), " values");
-  return backend_.constant({name, shape, DType::f32, values.data()}, layout);
+  return take({name, shape, DType::f32, values.data()}, layout);
 }
 
 void Loader::skip(const std::string& name, const Shape& shape) {

@@ -16,6 +16,9 @@ class Loader {
   // `progress` is told the bytes (f32) that were taken over since the last call; it may throw to cancel.
   Loader(WeightSource& source, Backend& backend, std::function<void(std::size_t)> progress = {});
 
+  // Keeps what is asked for as Layout::matrix in another layout of product weights.
+  void keep_matrices_as(Layout layout) { matrices_ = layout; }
+
   // The tensor as it is.
   ConstantPtr constant(const std::string& name, const Shape& shape, Layout layout);
   // The same under another shape of equally many elements, e.g. [N, K, 1, 1] → [N, K].
@@ -41,10 +44,12 @@ class Loader {
 
  private:
   void count(const HostTensor& tensor);
+  ConstantPtr take(const HostTensor& tensor, Layout layout);
   WeightSource& source_;
   Backend& backend_;
   std::function<void(std::size_t)> progress_;
   std::int64_t parameters_ = 0;
+  Layout matrices_ = Layout::matrix;
 };
 
 // A 2×2 stride-2 transposed convolution [inputs, outputs, 2, 2] as a product, rows (2·dy + dx)·outputs + o, and its

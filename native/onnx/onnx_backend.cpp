@@ -57,7 +57,9 @@ void check_values(std::span<const float> values, DType type, const std::string& 
 }
 
 DType type_of(Layout layout, DType operand) {
-  return layout == Layout::matrix || layout == Layout::table ? operand : DType::f32;
+  // In a file weights of 8 bits are whole again.
+  const bool operand_layout = layout == Layout::matrix || layout == Layout::matrix_w8 || layout == Layout::table;
+  return operand_layout ? operand : DType::f32;
 }
 
 [[noreturn]] void records_only(const char* what) {

@@ -55,6 +55,8 @@ constexpr std::int32_t data_type(DType type) {
       return 1;
     case DType::u8:
       return 2;
+    case DType::i8:
+      return 3;
     case DType::i32:
       return 6;
     case DType::i64:

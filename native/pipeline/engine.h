@@ -75,7 +75,7 @@ struct GenerateRequest {
 
 struct EngineOptions {
   std::string model;
-  MemoryMode memory = MemoryMode::resident;
+  ModelOptions model_options;
   // One for each worker; called on its thread.
   std::vector<std::function<std::unique_ptr<Backend>()>> make_backends;
   std::size_t max_batch = 8;

@@ -20,6 +20,12 @@ MemoryMode memory_mode(const std::string& name) {
   fail(ErrorCode::invalid_option, "memory: expected resident, balanced or low, got ", name);
 }
 
+EncoderWeights encoder_weights(const std::string& name) {
+  if (name == "full") return EncoderWeights::full;
+  if (name == "int8") return EncoderWeights::int8;
+  fail(ErrorCode::invalid_option, "encoderWeights: expected full or int8, got ", name);
+}
+
 std::int64_t load_component(const ModelConfig& config, const std::string& component, Backend& backend,
                             const std::function<void(const LoadProgress&)>& progress,
                             const std::function<void(Loader&)>& make) {
@@ -46,12 +52,12 @@ std::int64_t load_component(const ModelConfig& config, const std::string& compon
 }
 
 Model::Model(ModelConfig config, Backend& backend, const std::function<void(const LoadProgress&)>& progress,
-             MemoryMode mode)
-    : config_(std::move(config)), backend_(backend), mode_(mode) {
+             ModelOptions options)
+    : config_(std::move(config)), backend_(backend), options_(options) {
   const auto load_encoder = [&](bool exists, void (Model::*load)(const Progress&)) {
     if (exists) (this->*load)(progress);
     // There is no room for two.
-    if (mode_ == MemoryMode::low) drop_encoders();
+    if (options_.memory == MemoryMode::low) drop_encoders();
   };
   load_encoder(config_.clip_text.has_value(), &Model::load_clip_text);
   load_encoder(config_.clip_image.has_value(), &Model::load_clip_image);
@@ -61,37 +67,48 @@ Model::Model(ModelConfig config, Backend& backend, const std::function<void(cons
   load_vqgan(progress);
 }
 
-void Model::load(const std::string& component, const Progress& progress, const std::function<void(Loader&)>& make) {
+Layout Model::encoder_matrices() const {
+  return options_.encoder_weights == EncoderWeights::int8 ? Layout::matrix_w8 : Layout::matrix;
+}
+
+void Model::load(const std::string& component, const Progress& progress, Layout matrices,
+                 const std::function<void(Loader&)>& make) {
   const std::size_t before = backend_.memory().weights;
-  parameters_[component] = load_component(config_, component, backend_, progress, make);
+  parameters_[component] = load_component(config_, component, backend_, progress, [&](Loader& loader) {
+    loader.keep_matrices_as(matrices);
+    make(loader);
+  });
   bytes_[component] = backend_.memory().weights - before;
 }
 
 void Model::load_text_encoder(const Progress& progress) {
-  load("text_encoder", progress,
+  load("text_encoder", progress, encoder_matrices(),
        [&](Loader& loader) { text_encoder_ = std::make_unique<Byt5Encoder>(config_.text_encoder, loader); });
 }
 
 void Model::load_clip_text(const Progress& progress) {
-  load("clip_text", progress,
+  load("clip_text", progress, encoder_matrices(),
        [&](Loader& loader) { clip_text_ = std::make_unique<ClipTextEncoder>(*config_.clip_text, loader); });
 }
 
 void Model::load_clip_image(const Progress& progress) {
-  load("clip_image", progress,
+  load("clip_image", progress, encoder_matrices(),
        [&](Loader& loader) { clip_image_ = std::make_unique<ClipImageEncoder>(*config_.clip_image, loader); });
 }
 
 void Model::load_prior(const Progress& progress) {
-  load("prior", progress, [&](Loader& loader) { prior_ = std::make_unique<Prior>(*config_.prior, loader); });
+  load("prior", progress, encoder_matrices(),
+       [&](Loader& loader) { prior_ = std::make_unique<Prior>(*config_.prior, loader); });
 }
 
 void Model::load_unet(const Progress& progress) {
-  load("unet", progress, [&](Loader& loader) { unet_ = std::make_unique<Unet>(config_.unet, loader); });
+  load("unet", progress, backend_.unet_products(),
+       [&](Loader& loader) { unet_ = std::make_unique<Unet>(config_.unet, loader); });
 }
 
 void Model::load_vqgan(const Progress& progress) {
-  load("vqgan", progress, [&](Loader& loader) { vqgan_ = std::make_unique<Vqgan>(config_.vqgan, loader); });
+  load("vqgan", progress, Layout::matrix,
+       [&](Loader& loader) { vqgan_ = std::make_unique<Vqgan>(config_.vqgan, loader); });
 }
 
 void Model::drop_encoders() {
@@ -104,7 +121,7 @@ void Model::drop_encoders() {
 template <typename Network>
 const Network& Model::needed(const std::unique_ptr<Network>& network, void (Model::*load)(const Progress&)) {
   if (!network) {
-    if (mode_ == MemoryMode::low) {
+    if (options_.memory == MemoryMode::low) {
       if (unet_) {
         if (unet_release_) unet_release_();
         unet_.reset();
@@ -144,7 +161,7 @@ const Unet& Model::unet() {
 const Vqgan& Model::vqgan() { return *vqgan_; }
 
 void Model::prompts_done() {
-  if (mode_ != MemoryMode::resident) drop_encoders();
+  if (options_.memory != MemoryMode::resident) drop_encoders();
 }
 
 }  // namespace paella

@@ -26,6 +26,19 @@ enum class MemoryMode {
 // ERR_INVALID_OPTION for another name.
 MemoryMode memory_mode(const std::string& name);
 
+// Of what prompts are encoded with: text encoders, image encoder, prior.
+enum class EncoderWeights {
+  full,  // in the backend's operand type
+  int8,  // 8 bits, a scale for each row (Layout::matrix_w8)
+};
+// ERR_INVALID_OPTION for another name.
+EncoderWeights encoder_weights(const std::string& name);
+
+struct ModelOptions {
+  MemoryMode memory = MemoryMode::resident;
+  EncoderWeights encoder_weights = EncoderWeights::full;
+};
+
 struct LoadProgress {
   std::string phase;  // component folder
   std::size_t loaded = 0, total = 0;
@@ -42,7 +55,7 @@ class Model {
   // Loads every network once, whatever the mode, so that a damaged file shows here. `progress` may throw to cancel.
   // Errors as of WeightSource and Backend::constant.
   Model(ModelConfig config, Backend& backend, const std::function<void(const LoadProgress&)>& progress,
-        MemoryMode mode = MemoryMode::resident);
+        ModelOptions options = {});
 
   const ModelConfig& config() const { return config_; }
   const std::map<std::string, std::int64_t>& parameters() const { return parameters_; }  // per component
@@ -70,7 +83,9 @@ class Model {
   void load_prior(const Progress& progress);
   void load_unet(const Progress& progress);
   void load_vqgan(const Progress& progress);
-  void load(const std::string& component, const Progress& progress, const std::function<void(Loader&)>& make);
+  void load(const std::string& component, const Progress& progress, Layout matrices,
+            const std::function<void(Loader&)>& make);
+  Layout encoder_matrices() const;
   // One of the networks that prompts are encoded with.
   template <typename Network>
   const Network& needed(const std::unique_ptr<Network>& network, void (Model::*load)(const Progress&));
@@ -78,7 +93,7 @@ class Model {
 
   ModelConfig config_;
   Backend& backend_;
-  MemoryMode mode_;
+  ModelOptions options_;
   std::map<std::string, std::int64_t> parameters_;
   std::map<std::string, std::size_t> bytes_;
   std::unique_ptr<Byt5Encoder> text_encoder_;

@@ -84,15 +84,16 @@ ConstantPtr upload(const onnx::OnnxConstant& constant, Backend& cuda) {
 }  // namespace
 
 const Constant& TwinConstant::made() const {
-  expect(on_cuda != nullptr, "constant ", on_host->name(), ": expected it to be on the GPU");
+  expect(on_cuda != nullptr, "constant ", on_host ? on_host->name() : "", ": expected it to be on the GPU");
   return *on_cuda;
 }
 
 ConstantPtr make_twin(const HostTensor& tensor, Layout layout, Backend& cuda) {
   auto made = std::make_shared<TwinConstant>();
-  made->on_host = onnx::make_constant(tensor, layout, cuda.operand_type());
+  const bool quantized = layout == Layout::matrix_w8;
+  if (!quantized) made->on_host = onnx::make_constant(tensor, layout, cuda.operand_type());
   made->shape = tensor.shape;
-  if (layout == Layout::matrix_f32) {
+  if (layout == Layout::matrix_f32 || quantized) {
     made->on_cuda = cuda.constant(tensor, layout);
     made->bytes = made->on_cuda->bytes;
   }

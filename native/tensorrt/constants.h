@@ -12,6 +12,7 @@ namespace paella::tensorrt {
 
 class TwinConstant final : public Constant {
  public:
+  // Null for weights of 8 bits, which no engine reads.
   std::shared_ptr<const onnx::OnnxConstant> on_host;
   // Null until a network that CUDA runs needs it.
   mutable ConstantPtr on_cuda;
@@ -21,7 +22,8 @@ class TwinConstant final : public Constant {
 inline const TwinConstant& twin(const Constant& constant) { return static_cast<const TwinConstant&>(constant); }
 
 // Constants that stay f32 as matrices go to `cuda` at once: the sampler takes the head within a captured step, where
-// nothing can be uploaded. Errors as of onnx::make_constant and Backend::constant.
+// nothing can be uploaded. So do weights of 8 bits: those are of networks that CUDA runs. Errors as of
+// onnx::make_constant and Backend::constant.
 ConstantPtr make_twin(const HostTensor& tensor, Layout layout, Backend& cuda);
 
 // Uploads what the description reads and CUDA does not have yet.

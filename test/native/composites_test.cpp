@@ -1,6 +1,8 @@
 // Every composite against the plain operations that define it, and independence of batch and threads.
+#include <algorithm>
 #include <cmath>
 
+#include "cpu/cpu_backend.h"
 #include "operations.h"
 
 using namespace paella;
@@ -42,9 +44,9 @@ std::vector<float> apply(const Variant& variant, Composite composite, const Bloc
   const auto bias = constant(*backend, block.depthwise_bias, {c}, Layout::vector);
   const auto plain = constant(*backend, block.depthwise, {c, 1, 3, 3}, Layout::depthwise);
   const auto joined = constant(*backend, block.depthwise_skip, {c, 2, 3, 3}, Layout::depthwise);
-  const Linear expand{constant(*backend, block.expand, {h, c}, Layout::matrix),
+  const Linear expand{constant(*backend, block.expand, {h, c}, backend->unet_products()),
                       constant(*backend, block.expand_bias, {h}, Layout::vector)};
-  const Linear contract{constant(*backend, block.contract, {c, h}, Layout::matrix),
+  const Linear contract{constant(*backend, block.contract, {c, h}, backend->unet_products()),
                         constant(*backend, block.contract_bias, {c}, Layout::vector)};
   const ResBlockTail tail{expand, constant(*backend, block.gamma, {h}, Layout::vector), contract};
   return compute(*backend, {input_f32(shape, x), input_f32(shape, y), input_f32({2 * c}, modulation)}, shape,
@@ -74,7 +76,11 @@ std::vector<float> apply(const Variant& variant, Composite composite, const Bloc
 }  // namespace
 
 TEST("composites: fused and plain agree") {
-  for (const Variant& variant : variants())
+  std::vector<Variant> executors = variants();
+  const auto& known = cpu::describe().precisions;
+  if (!on_gpu() && std::find(known.begin(), known.end(), "int8") != known.end())
+    executors.push_back({.precision = "int8"});
+  for (const Variant& variant : executors)
     for (const Composite composite : composites) {
       double worst = 0;
       for (const Shape& shape :
@@ -88,7 +94,9 @@ TEST("composites: fused and plain agree") {
         const auto fused = apply(variant, composite, block, shape, x, y, modulation);
         worst = std::max(worst, error_of(fused, doubles(apply(plain, composite, block, shape, x, y, modulation))));
       }
-      const double bound = variant.precision == "bf16" ? 1e-2 : variant.precision == "fp16" ? 2e-3 : 2e-6;
+      const double bound = variant.precision == "bf16" || variant.precision == "int8" ? 1e-2
+                           : variant.precision == "fp16"                              ? 2e-3
+                                                                                      : 2e-6;
       CHECK_BOUND(concat(names[static_cast<int>(composite)], ", ", variant.text()), worst, bound);
     }
 }

@@ -7,6 +7,7 @@
 #include "core/normal.h"
 #include "golden.h"
 #include "harness.h"
+#include "models/byt5.h"
 #include "models/clip.h"
 #include "models/prior.h"
 #include "models/unet.h"
@@ -22,10 +23,11 @@ constexpr PrecisionCase cases[] = {
     {"fp32", 1e-5}, {"bf16", 2e-2}, {"cuda fp32", 1e-5}, {"cuda bf16", 2e-2}, {"cuda fp16", 4e-3}};
 
 template <typename Network, typename Config>
-Network load(const std::string& folder, Backend& backend) {
+Network load(const std::string& folder, Backend& backend, Layout matrices = Layout::matrix) {
   const std::string path = golden_folder() + "/" + folder;
   const auto source = open_safetensors(path + "/model.safetensors");
   Loader loader(*source, backend);
+  loader.keep_matrices_as(matrices);
   Network network(Config::from_json(Json::parse_file(path + "/config.json"), path), loader);
   source->check_all_used();
   return network;
@@ -96,6 +98,44 @@ TEST("CLIP image: embeddings as in the reference") {
                   relative_error(found, part(expected, i * config.embed_dim, config.embed_dim)), bound);
     }
     CHECK_THROWS(encoder.patches(std::span(pixels).subspan(1)), ErrorCode::internal, "expected 28×28 pixels");
+  }
+}
+
+// How far rounding moves a network of this width; test/native/quantized_test.cpp checks the rounding itself.
+TEST("weights of 8 bits: what encodes prompts stays close to the reference, on every backend") {
+  for (const char* name : {"fp32", "bf16", "cuda fp32", "cuda bf16", "cuda fp16"}) {
+    const auto backend = backend_named(name);
+    if (!backend) continue;
+    const std::size_t before = backend->memory().weights;
+    const auto text = load<Byt5Encoder, Byt5Config>("text-encoder/text_encoder", *backend, Layout::matrix_w8);
+    CHECK(backend->memory().weights > before);
+    Golden golden("text-encoder/text_encoder/io.safetensors");
+    const auto states = as<float>(run(*backend, text.network(),
+                                      {input_i32({40}, golden.i32("length_40/ids")),
+                                       input_f32({text.config().num_heads, 79}, text.position_bias(40))},
+                                      {{{40, text.config().d_model}, DType::f32}})[0]);
+    CHECK_BOUND(concat(name, " ByT5"), relative_error(states, golden.f32("length_40/states")), 4e-2);
+
+    const auto clip = load<ClipTextEncoder, ClipTextConfig>("clip-text/clip_text", *backend, Layout::matrix_w8);
+    Golden of_clip("clip-text/clip_text/io.safetensors");
+    const auto ids = of_clip.i32("length_40/ids");
+    std::vector<std::int32_t> positions(ids.size());
+    std::iota(positions.begin(), positions.end(), 0);
+    const auto embedding =
+        as<float>(run(*backend, clip.network(),
+                      {input_i32({40}, ids), input_i32({40}, positions),
+                       input_f32({clip.config().heads, 79}, clip.attention_bias(40)), input_i32({1}, {39})},
+                      {{{1, clip.config().embed_dim}, DType::f32}})[0]);
+    CHECK_BOUND(concat(name, " CLIP"), relative_error(embedding, of_clip.f32("length_40/embedding")), 4e-2);
+
+    const auto exact = load<Prior, PriorConfig>("prior/prior", *backend);
+    const auto prior = load<Prior, PriorConfig>("prior/prior", *backend, Layout::matrix_w8);
+    const auto from = Random(6).normal(prior.config().c_cond);
+    const std::uint64_t seed = 3;
+    const auto draw = [&](const Prior& which) {
+      return sample_prior(*backend, which, {.steps = 5}, from, {&seed, 1}, [] { return true; });
+    };
+    CHECK_BOUND(concat(name, " prior"), relative_error(draw(prior), draw(exact)), 8e-2);
   }
 }
 

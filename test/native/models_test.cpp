@@ -15,9 +15,9 @@ using namespace paella::test;
 
 namespace {
 
-constexpr PrecisionCase cases[] = {
-    {"fp32", 1e-5}, {"bf16", 2e-2}, {"cuda fp32", 1e-5}, {"cuda bf16", 2e-2}, {"cuda fp16", 4e-3}};
-constexpr const char* backends[] = {"fp32", "bf16", "cuda fp32", "cuda bf16"};
+constexpr PrecisionCase cases[] = {{"fp32", 1e-5},      {"bf16", 2e-2},      {"int8", 4e-2},
+                                   {"cuda fp32", 1e-5}, {"cuda bf16", 2e-2}, {"cuda fp16", 4e-3}};
+constexpr const char* backends[] = {"fp32", "bf16", "int8", "cuda fp32", "cuda bf16"};
 
 template <typename Config>
 Config config_of(const std::string& folder) {
@@ -29,6 +29,7 @@ template <typename Network, typename Config>
 Network load(const std::string& folder, Backend& backend) {
   const auto source = open_safetensors(golden_folder() + "/" + folder + "/model.safetensors");
   Loader loader(*source, backend);
+  if constexpr (std::is_same_v<Network, Unet>) loader.keep_matrices_as(backend.unet_products());
   Network network(config_of<Config>(folder), loader);
   source->check_all_used();
   return network;

@@ -30,8 +30,8 @@ struct Variant {
 };
 
 std::unique_ptr<Backend> make(const Variant& variant);
-// By the name that test cases carry as data: "bf16" on the CPU, "cuda bf16". Null, and a skip that says why, if this
-// machine cannot.
+// By the name that test cases carry as data: "bf16" or "int8" on the CPU, "cuda bf16". Null, and a skip that says why,
+// if this machine cannot.
 std::unique_ptr<Backend> backend_named(const std::string& name, int threads = 2);
 // Instruction sets that this machine has.
 std::vector<std::string> instruction_sets();

@@ -25,7 +25,8 @@ Setup load_model(const std::string& backend = "fp32", int threads = 2, MemoryMod
   Setup setup;
   setup.backend = backend_named(backend, threads);
   if (!setup.backend) return setup;
-  setup.model = std::make_unique<Model>(read_model_config(golden_folder() + "/loop"), *setup.backend, nullptr, mode);
+  setup.model = std::make_unique<Model>(read_model_config(golden_folder() + "/loop"), *setup.backend, nullptr,
+                                        ModelOptions{.memory = mode});
   setup.generator = std::make_unique<Generator>(*setup.model, *setup.backend);
   return setup;
 }

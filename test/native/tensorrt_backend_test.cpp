@@ -60,7 +60,7 @@ struct Setup {
     trt.compile = [this](const std::string& network, const std::map<std::string, Shape>& inputs) {
       return compute(network, inputs);
     };
-    model = std::make_unique<Model>(config(), *backend, nullptr, mode);
+    model = std::make_unique<Model>(config(), *backend, nullptr, ModelOptions{.memory = mode});
     trt.io["unet"] = io_of(model->unet().denoise()->signature(DType::f32));
     trt.io["vqgan.decoder"] = io_of(model->vqgan().decoder()->signature(DType::f32));
     generator = std::make_unique<Generator>(*model, *backend);

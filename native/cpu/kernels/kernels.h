@@ -41,6 +41,25 @@ struct AttentionTask {
   void* scratch = nullptr;  // attention_scratch() bytes, aligned to 64
 };
 
+// What follows a product whose weights have 8 bits. sums [rows, columns] → out:
+// curve(sums·row_scales·column_scales + bias), then as Epilogue in products.h.
+struct FinishTask {
+  const void* sums = nullptr;  // i32 if `integers`, else f32
+  bool integers = false;
+  std::int64_t rows = 0;
+  std::int64_t columns = 0;
+  const float* row_scales = nullptr;     // [rows]; null: 1
+  const float* column_scales = nullptr;  // [columns]
+  const float* bias = nullptr;           // [columns] or null
+  Curve curve = Curve::none;
+  bool accumulate = false;
+  const float* factor = nullptr;  // [columns] or null
+  const float* shift = nullptr;
+  void* out = nullptr;
+  Element type = Element::f32;
+  std::int64_t out_stride = 0;
+};
+
 // One row of the draw: docs/randomness.md.
 struct DrawTask {
   const float* logits = nullptr;
@@ -91,6 +110,13 @@ struct Kernels {
   void (*from_pixels)(const std::uint8_t* x, std::int64_t count, float* out);
   // Index of the nearest column of codes [channels, count]: squared distance, lowest index on ties.
   std::int32_t (*nearest)(const float* x, std::int64_t channels, const float* codes, std::int64_t count);
+  // --- quantization ---
+  // Row by row out = round(x/scale), scale = max |x| / 127. A row that holds an infinite value or NaN gets a scale of
+  // NaN.
+  void (*quantize_rows)(const void* x, Element type, std::int64_t rows, std::int64_t columns, std::int8_t* out,
+                        float* scales);
+  void (*widen)(const std::int8_t* from, std::int64_t count, void* to, Element type);
+  void (*finish_product)(const FinishTask& task);
   // --- sampler ---
   // All return −1 if no logit is finite. A logit that is not finite never wins.
   std::int32_t (*argmax)(const float* logits, std::int64_t codes);

@@ -1,0 +1,130 @@
+#include "cpu/kernels/curves.h"
+#include "cpu/kernels/family.h"
+#include "cpu/kernels/simd.h"
+
+namespace paella::cpu::PAELLA_ISA {
+
+namespace {
+
+typedef std::int8_t Chars __attribute__((vector_size(lanes)));
+
+// Adding 1.5·2^23 rounds to the nearest integer, ties to even; the integer then lies in the low bits.
+PAELLA_KERNEL Ints nearest_integer(Floats x) { return (Ints)(x + 12582912.0f) - 0x4B400000; }
+
+PAELLA_KERNEL void store(std::int8_t* to, Ints values) {
+  const Chars chars = __builtin_convertvector(values, Chars);
+  __builtin_memcpy(to, &chars, sizeof(chars));
+}
+
+template <typename In>
+float quantize_row(const In* x, std::int64_t columns, std::int8_t* out) {
+  Floats most = {}, undefined = {};
+  for_vectors(columns, [&](std::int64_t i, auto part) {
+    const Floats value = part.read(x + i);
+    most = maximum(most, (Floats)((Ints)value & 0x7FFFFFFF));
+    undefined += value * 0.0f;  // becomes NaN where a value is infinite or NaN, which no comparison would tell
+  });
+  const float largest = horizontal_maximum(most);
+  const float inverse = largest > 0.0f ? 127.0f / largest : 0.0f;
+  std::int64_t i = 0;
+  for (; i + lanes <= columns; i += lanes) store(out + i, nearest_integer(load(x + i) * inverse));
+  if (i < columns) {
+    std::int8_t rest[lanes];
+    store(rest, nearest_integer(load_part(x + i, columns - i) * inverse));
+    for (std::int64_t k = 0; i + k < columns; ++k) out[i + k] = rest[k];
+  }
+  return largest / 127.0f + horizontal_sum(undefined);
+}
+
+template <typename Out>
+void widen_all(const std::int8_t* from, std::int64_t count, Out* to) {
+  std::int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    Chars chars;
+    __builtin_memcpy(&chars, from + i, sizeof(chars));
+    store(to + i, __builtin_convertvector(chars, Floats));
+  }
+  if (i == count) return;
+  float rest[lanes] = {};
+  for (std::int64_t k = 0; i + k < count; ++k) rest[k] = static_cast<float>(from[i + k]);
+  store_part(to + i, load(rest), count - i);
+}
+
+PAELLA_KERNEL Floats read_sums(const float* from, Whole part) { return part.read(from); }
+PAELLA_KERNEL Floats read_sums(const float* from, Part part) { return part.read(from); }
+PAELLA_KERNEL Floats read_sums(const std::int32_t* from, Whole) {
+  Ints sums;
+  __builtin_memcpy(&sums, from, sizeof(sums));
+  return __builtin_convertvector(sums, Floats);
+}
+PAELLA_KERNEL Floats read_sums(const std::int32_t* from, Part part) {
+  std::int32_t padded[lanes] = {};
+  for (std::int64_t i = 0; i < part.count; ++i) padded[i] = from[i];
+  return read_sums(padded, Whole{});
+}
+
+template <Curve curve, typename Sum, typename Out>
+void finish_row(const FinishTask& task, const Sum* sums, float row_scale, Out* out) {
+  for_vectors(task.columns, [&](std::int64_t c, auto part) {
+    Floats value = read_sums(sums + c, part) * (part.read(task.column_scales + c) * row_scale);
+    if (task.bias != nullptr) value += part.read(task.bias + c);
+    value = curved<curve>(value);
+    if (task.accumulate) value += part.read(out + c);
+    if (task.factor != nullptr) value = value * part.read(task.factor + c) + part.read(task.shift + c);
+    part.write(out + c, value);
+  });
+}
+
+template <Curve curve, typename Sum, typename Out>
+void finish_rows(const FinishTask& task) {
+  for (std::int64_t row = 0; row < task.rows; ++row)
+    finish_row<curve>(task, static_cast<const Sum*>(task.sums) + row * task.columns,
+                      task.row_scales != nullptr ? task.row_scales[row] : 1.0f,
+                      static_cast<Out*>(task.out) + row * task.out_stride);
+}
+
+template <typename Sum, typename Out>
+void finish_by_curve(const FinishTask& task) {
+  switch (task.curve) {
+    case Curve::none:
+      return finish_rows<Curve::none, Sum, Out>(task);
+    case Curve::gelu_erf:
+      return finish_rows<Curve::gelu_erf, Sum, Out>(task);
+    case Curve::gelu_tanh:
+      return finish_rows<Curve::gelu_tanh, Sum, Out>(task);
+    case Curve::silu:
+      return finish_rows<Curve::silu, Sum, Out>(task);
+  }
+}
+
+}  // namespace
+
+void quantize_rows(const void* x, Element type, std::int64_t rows, std::int64_t columns, std::int8_t* out,
+                   float* scales) {
+  for (std::int64_t row = 0; row < rows; ++row, out += columns)
+    scales[row] = type == Element::bf16 ? quantize_row(static_cast<const Bf16*>(x) + row * columns, columns, out)
+                                        : quantize_row(static_cast<const float*>(x) + row * columns, columns, out);
+}
+
+void widen(const std::int8_t* from, std::int64_t count, void* to, Element type) {
+  if (type == Element::bf16)
+    widen_all(from, count, static_cast<Bf16*>(to));
+  else
+    widen_all(from, count, static_cast<float*>(to));
+}
+
+void finish_product(const FinishTask& task) {
+  if (task.integers) {
+    if (task.type == Element::bf16)
+      finish_by_curve<std::int32_t, Bf16>(task);
+    else
+      finish_by_curve<std::int32_t, float>(task);
+  } else {
+    if (task.type == Element::bf16)
+      finish_by_curve<float, Bf16>(task);
+    else
+      finish_by_curve<float, float>(task);
+  }
+}
+
+}  // namespace paella::cpu::PAELLA_ISA
