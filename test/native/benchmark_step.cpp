@@ -104,9 +104,9 @@ void step(const Settings& settings) {
     share_samples += concat(comma, shares[i]);
   }
   std::printf(
-      "{\"bench\":\"step\",\"model\":\"%s\",\"device\":\"%s\",\"precision\":\"%s\",\"threads\":%d,\"tokens\":\"%lldx%"
-      "lld\","
-      "\"batch\":%lld,\"condition\":%lld,\"rounds\":%d,\"load_seconds\":%.3g,\"step_seconds\":%.4g,\"onednn_seconds\":%"
+      "{\"bench\":\"step\",\"model\":\"%s\",\"device\":\"%s\",\"precision\":\"%s\",\"threads\":%d,"
+      "\"tokens\":\"%lldx%lld\",\"pixels_per_token\":%lld,\"batch\":%lld,\"condition\":%lld,\"rounds\":%d,\"load_"
+      "seconds\":%.3g,\"step_seconds\":%.4g,\"onednn_seconds\":%"
       ".4g,"
       "\"share_of_onednn_rate\":%.3f,\"share_of_onednn_rate_with_attention_flop\":%.3f,\"product_gflop\":%.1f,"
       "\"useful_gflop\":%.1f,\"step_gflops\":%.1f,\"onednn_gflops\":%.1f,\"unet_ms\":%.1f,\"guide_ms\":%.2f,"
@@ -114,11 +114,12 @@ void step(const Settings& settings) {
       "\"peak_beyond_weights_bytes\":%.0f,\"step_samples\":[%s],\"share_samples\":[%s]}\n",
       model.config().name.c_str(), backend->device().c_str(), backend->precision().c_str(), settings.threads,
       static_cast<long long>(settings.height), static_cast<long long>(settings.width),
-      static_cast<long long>(settings.batch), static_cast<long long>(condition), settings.rounds, load_seconds,
-      step_median, product_median, median(shares), median(shares) * useful / flop, flop * 1e-9, useful * 1e-9,
-      useful / step_median * 1e-9, flop / product_median * 1e-9, stages.unet / settings.rounds,
-      stages.guide / settings.rounds, stages.sample / settings.rounds, stages.renoise / settings.rounds,
-      median(decode_seconds), weights, peak, peak - weights, samples.c_str(), share_samples.c_str());
+      static_cast<long long>(model.config().vqgan.pixels_per_token()), static_cast<long long>(settings.batch),
+      static_cast<long long>(condition), settings.rounds, load_seconds, step_median, product_median, median(shares),
+      median(shares) * useful / flop, flop * 1e-9, useful * 1e-9, useful / step_median * 1e-9,
+      flop / product_median * 1e-9, stages.unet / settings.rounds, stages.guide / settings.rounds,
+      stages.sample / settings.rounds, stages.renoise / settings.rounds, median(decode_seconds), weights, peak,
+      peak - weights, samples.c_str(), share_samples.c_str());
   std::fflush(stdout);
 }
 
