@@ -181,7 +181,9 @@ export function benchOptions(parser: Argv): Argv {
       duration: text('server, soak: seconds', { defaultDescription: 'server 10' }),
       generations: text('soak: calls, instead of a duration', { defaultDescription: '1000' }),
       axis: text('scaling: some of pixels, steps, batch, threads', { defaultDescription: 'all' }),
-      against: text('single: other options, like "--threads 1": both configurations run in turns, A B A B'),
+      against: text(
+        'single: other options, like "threads=1 precision=fp32": both configurations run in turns, A B A B',
+      ),
       compare: flag('compare results instead: paella bench --compare a.json b.json'),
       ignore: text('with --compare: parameters that may differ, like precision,threads'),
       format: text('md, json, jsonl or csv; -o takes these too', {

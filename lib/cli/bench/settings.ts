@@ -205,27 +205,26 @@ function rateSearch(text: unknown): RateSearch {
   return { percentile: percentile as RateSearch['percentile'], limitMs: Number(limit) };
 }
 
-/** '--threads 1 --precision fp32' → { threads: '1', precision: 'fp32' }: what B of a pair has other than A. */
+/**
+ * 'threads=1 precision=fp32' → { threads: '1', precision: 'fp32' }: what B of a pair has other than A. The options may be
+ * written as on the command line, too. Throws `ERR_INVALID_OPTION`.
+ */
 export function againstOf(args: Arguments): Arguments | undefined {
   if (args.against === undefined) return undefined;
+  const known = [...listNames, 'model', 'device', 'devices', 'memory', 'height', 'prompts'];
   const words = String(args.against)
     .trim()
     .split(/[\s=]+/);
-  const known = [...listNames, 'model', 'device', 'devices', 'memory', 'height', 'prompts'];
   const other: Arguments = {};
   for (let i = 0; i < words.length; i += 2) {
-    const [option, text] = [words[i] ?? '', words[i + 1]];
-    const name = known.find((each) => option === `--${kebab(each)}`);
+    const option = (words[i] ?? '').replace(/^--/, '');
+    const name = known.find((each) => option === kebab(each) || option === each);
+    const text = words[i + 1];
     if (name === undefined || text === undefined)
-      throw invalidOption(
-        'against',
-        `options and values among ${known.map((n) => `--${kebab(n)}`).join(', ')}`,
-        args.against,
-      );
+      throw invalidOption('against', `name=value with names among ${known.map(kebab).join(', ')}`, args.against);
     other[name] = text;
   }
-  const a = product(args, listNames);
-  if (a.length > 1 || product(other, listNames).length > 1)
+  if (product(args, listNames).length > 1 || product(other, listNames).length > 1)
     throw invalidOption('against', 'two configurations: no lists of values', args.against);
   return { ...args, ...other };
 }

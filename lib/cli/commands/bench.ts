@@ -1,4 +1,5 @@
 /** paella bench: a scenario, measured for each combination of the options that are lists; or results compared. */
+import { setMaxListeners } from 'node:events';
 import { constants } from 'node:fs';
 import { access, stat } from 'node:fs/promises';
 import path from 'node:path';
@@ -27,6 +28,7 @@ import { type Arguments, type Context, print } from '../run.js';
 const scenarios = { single, offline, server, stages, cold, soak };
 
 export async function run(args: Arguments, { signal, json }: Context): Promise<undefined> {
+  setMaxListeners(0, signal); // one for each call in flight
   const { format, output } = outputOf(args, json);
   const chart = checkChart(args.chart);
   for (const file of [output, chart]) if (file !== undefined) await checkWritable(file);
