@@ -161,7 +161,7 @@ t.test('soak', async (t) => {
 });
 
 t.test('two configurations in turns', async (t) => {
-  const args = [...quick, '--repeat', '6', '--against', 'steps=2 threads=1'];
+  const args = ['--steps', '1', '--repeat', '6', '--against', 'steps=2 threads=1'];
   const rows = await rowsOf(t, args);
   t.match(rows, [
     { pair: { side: 'A' }, steps: 1, ms: { runs: 6 } },
@@ -181,7 +181,7 @@ t.test('formats, files, charts', async (t) => {
   };
   t.match(await write(), /^\| runs \| p50 ms \|/m, 'Markdown unless told otherwise');
   t.equal((await write('-o', 'csv')).trim().split('\n').length, 2);
-  t.equal((await write('--steps', '1,2', '--format', 'jsonl')).trim().split('\n').length, 2);
+  t.equal((await write('--count', '1,2', '--format', 'jsonl')).trim().split('\n').length, 2);
   t.equal(parseDocument(await write('--json'), 'stdout').rows.length, 1);
   t.equal(await write('--output', 'a.json', '--chart', 'a.svg'), '', 'the file name says the format');
   t.equal(parseDocument(readFileSync(path.join(cwd, 'a.json'), 'utf8'), 'a.json').rows.length, 1);
@@ -255,7 +255,7 @@ t.test('wrong options', async (t) => {
     [['--against', 'steps=1', '--steps', '1,2'], /^paella: --against: expected two configurations: no lists/],
     [['--chart', 'a.gif'], /^paella: --chart: expected one file name that ends in \.svg or \.png, got "a\.gif"\n$/],
     [['-o', 'json', '--format', 'csv'], /^paella: --format: expected one format, got \["csv","json"\]\n$/],
-    [['a.json'], /^paella: files: expected nothing, or --compare before them, got \["a\.json"\]\n$/],
+    [['a.json'], /^paella: --compare: expected this option before names of files, got \["a\.json"\]\n$/],
     [['--ignore', 'steps'], /^paella: --ignore: expected nothing without --compare, got "steps"\n$/],
     [['--seed', '-1'], /^paella: --seed: expected an integer, at least 0, got -1\n$/],
     [['--prompts', 'new'], /^paella: --prompts: expected one of fresh, same, got "new"\n$/],
