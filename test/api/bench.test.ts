@@ -1,5 +1,6 @@
 // `paella bench` as a user meets it: every scenario in a short form, what it writes, and what keeps it from writing.
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import sharp from 'sharp';
 import t, { type Test } from 'tap';
@@ -8,7 +9,7 @@ import type { BenchDocument } from '../../lib/cli/bench/schema.js';
 import { packageVersion } from '../../lib/package-root.cjs';
 import { nativeProgram } from '../../scripts/setup/native.mjs';
 import { temporaryFolder, testModel } from './support/engine.js';
-import { paella, type RunOptions } from './support/process.js';
+import { paella, type RunOptions, run } from './support/process.js';
 
 const model = ['--model', testModel, '--backend', 'cpu'];
 const quick = ['--steps', '1', '--repeat', '2', '--warmup', '1'];
@@ -189,6 +190,16 @@ t.test('formats, files, charts', async (t) => {
   await write('-o', 'md', '--output', 'b.txt', '--chart', 'b.png');
   t.match(readFileSync(path.join(cwd, 'b.txt'), 'utf8'), /p50 ms/);
   t.equal((await sharp(path.join(cwd, 'b.png')).metadata()).format, 'png');
+});
+
+t.test('a pipe stays a pipe', async (t) => {
+  const cwd = temporaryFolder(t);
+  const pipe = path.join(cwd, 'pipe');
+  spawnSync('mkfifo', [pipe]);
+  const [read, written] = await Promise.all([run('cat', [pipe]), bench([...quick, '-o', pipe, '-o', 'json'])]);
+  t.equal(written.code, 0, written.stderr);
+  t.equal(parseDocument(read.stdout, 'pipe').rows.length, 1);
+  t.ok(statSync(pipe).isFIFO());
 });
 
 t.test('--compare', async (t) => {

@@ -64,6 +64,7 @@ async function measure(args: Arguments, document: BenchDocument, signal: AbortSi
     signal,
     emit: (row) => document.rows.push(row),
     progress: (what, done, total) => progress.bar(`${text}${what}`, done, total),
+    loading: progress.loading,
   };
   try {
     if (other) return await againstEachOther(args, other, bench);
