@@ -19,6 +19,7 @@ export {
 } from './engine/engine-cache.js';
 export { buildEngines, type EngineBuild } from './engine/engines.js';
 export { type ExportSource, exportOnnx, type OnnxExport } from './engine/export.js';
+export { type InspectOptions, inspectModel, type MemoryByMode, type ModelInspection } from './engine/inspect.js';
 export { Paella } from './engine/paella.js';
 export type { PredictInput } from './engine/predict.js';
 export type { GenerateEvent, Preview } from './engine/stream.js';

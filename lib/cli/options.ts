@@ -81,7 +81,16 @@ export function doctorOptions(parser: Argv): Argv {
 }
 
 export function inspectOptions(parser: Argv): Argv {
-  return parser.positional('what', { type: 'string', describe: 'an image, or a model' }).options(json);
+  return parser
+    .positional('what', { type: 'string', describe: 'an image, or a model' })
+    .options({
+      precision: text('of the estimate: fp32, bf16, fp16 or int8', { defaultDescription: 'bf16' }),
+      'encoder-weights': text('of the estimate: full or int8', { defaultDescription: 'full' }),
+      width: text('of the estimate, pixels', { alias: 'W', defaultDescription: "the model's" }),
+      height: text('of the estimate, pixels', { alias: 'H', defaultDescription: "the width, or the model's" }),
+      count: text('of the estimate, images at a time', { alias: 'n', defaultDescription: '1' }),
+    })
+    .options(json);
 }
 
 export function encodeOptions(parser: Argv): Argv {

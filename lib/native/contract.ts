@@ -327,6 +327,24 @@ export interface NativeExportResult {
   positions?: { buckets: number; maxDistance: number; heads: number; bias: number[] };
 }
 
+export interface NativeInspectRequest {
+  /** Absolute path of a model folder, or 'random:<configuration>'. */
+  model: string;
+  precision: 'fp32' | 'bf16' | 'fp16' | 'int8';
+  encoderWeights: 'full' | 'int8';
+  /** Pixels; 0: the model's own. */
+  width: number;
+  height: number;
+  count: number;
+}
+
+export interface NativeInspection {
+  /** `bytes`: of weights, were they loaded. */
+  info: NativeModelInfo;
+  /** Bytes at once, at most, in each memory mode: of weights alone, and with what drawing takes. */
+  memory: Record<'weights' | 'peak', Record<'resident' | 'balanced' | 'low', number>>;
+}
+
 export interface NativeModule {
   /** Same as package.json's version. */
   readonly version: string;
@@ -341,6 +359,8 @@ export interface NativeModule {
     request: NativeExportRequest,
     onProgress: ((progress: NativeExportProgress) => void) | null,
   ): NativeJob<NativeExportResult>;
+  /** What a model is and how much memory it takes, without reading its weights. */
+  inspectModel(request: NativeInspectRequest, onProgress: null): NativeJob<NativeInspection>;
   /** Plans of TensorRT, into the cache, on a thread of its own. */
   buildEngines(
     request: NativeEngineBuildRequest,

@@ -10,6 +10,7 @@
 #include "addon/engine_job.h"
 #include "addon/engine_object.h"
 #include "addon/export_job.h"
+#include "addon/inspect_job.h"
 #include "export/exporter.h"
 #include "pipeline/model_folder.h"
 
@@ -102,6 +103,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("randomConfigurations", Napi::Function::New(env, configurations, "randomConfigurations"));
   exports.Set("exportableNetworks", Napi::Function::New(env, networks, "exportableNetworks"));
   exports.Set("exportModel", Napi::Function::New(env, export_networks, "exportModel"));
+  exports.Set("inspectModel", Napi::Function::New(env, inspect_model, "inspectModel"));
   exports.Set("buildEngines", Napi::Function::New(env, build_model_engines, "buildEngines"));
   exports.Set("load", Napi::Function::New(env, load, "load"));
   return exports;

@@ -160,6 +160,11 @@ class Backend {
   // How the U-Net's product weights are kept: Layout::matrix, unless the precision says otherwise.
   virtual Layout unet_products() const { return Layout::matrix; }
 
+  // Whether it reads what constants hold. If not, weights come without values, see counting_backend.h.
+  virtual bool reads_values() const { return true; }
+  // Bytes that can still be had where weights and activations lie; 0: not known.
+  virtual std::size_t free_memory() const { return 0; }
+
   // Takes over a constant; the host memory may go away afterwards. ERR_NUMERIC if it is not finite.
   virtual ConstantPtr constant(const HostTensor& tensor, Layout layout) = 0;
   // x [M, K] · wᵀ [K, N] in f32 on host memory, for constants that are derived at load.

@@ -72,7 +72,17 @@ class RandomWeights final : public WeightSource {
   std::map<std::string, std::vector<float>> values_;
 };
 
+class NoValues final : public WeightSource {
+ public:
+  bool has(const std::string&) const override { return true; }
+  HostTensor get(const std::string& name, const Shape& shape) override { return {name, shape, DType::f32, nullptr}; }
+  void release(const HostTensor&) override {}
+  void check_all_used() const override {}
+};
+
 }  // namespace
+
+std::unique_ptr<WeightSource> weights_without_values() { return std::make_unique<NoValues>(); }
 
 std::unique_ptr<WeightSource> random_weights(std::uint64_t seed) { return std::make_unique<RandomWeights>(seed); }
 

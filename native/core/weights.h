@@ -61,4 +61,7 @@ std::vector<TensorInfo> list_safetensors(const std::string& path);
 // hand.
 std::unique_ptr<WeightSource> random_weights(std::uint64_t seed);
 
+// Every name exists, and no values: for backends that only count, see counting_backend.h.
+std::unique_ptr<WeightSource> weights_without_values();
+
 }  // namespace paella

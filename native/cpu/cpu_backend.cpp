@@ -159,6 +159,7 @@ class CpuBackend final : public Backend {
     return integer_products_ ? "int8" : context_.operand == DType::bf16 ? "bf16" : "fp32";
   }
   DType operand_type() const override { return context_.operand; }
+  std::size_t free_memory() const override { return memory_available(); }
   Layout unet_products() const override { return integer_products_ ? Layout::matrix_w8a8 : Layout::matrix; }
 
   ConstantPtr constant(const HostTensor& tensor, Layout layout) override;

@@ -141,6 +141,7 @@ class CudaBackend final : public Backend {
     return context_.operand == DType::f32 ? "fp32" : context_.operand == DType::f16 ? "fp16" : "bf16";
   }
   DType operand_type() const override { return context_.operand; }
+  std::size_t free_memory() const override { return context_.runtime->memory_free(); }
 
   ConstantPtr constant(const HostTensor& tensor, Layout layout) override;
   ConstantPtr quantized(const HostTensor& tensor);

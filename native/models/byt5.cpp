@@ -96,17 +96,6 @@ class EncoderNetwork final : public Description {
   std::shared_ptr<const Byt5Encoder::Weights> weights_;
 };
 
-// Several products of the same input, stacked to one.
-Linear stacked(Loader& loader, const std::vector<std::string>& names, std::int64_t outputs, std::int64_t inputs) {
-  std::vector<float> rows;
-  for (const std::string& name : names) {
-    const std::vector<float> part = loader.host(name, {outputs, inputs});
-    rows.insert(rows.end(), part.begin(), part.end());
-  }
-  const auto count = static_cast<std::int64_t>(names.size());
-  return {loader.derived(names.front(), rows, {count * outputs, inputs}, Layout::matrix), nullptr};
-}
-
 }  // namespace
 
 Byt5Encoder::Byt5Encoder(const Byt5Config& config, Loader& loader) : config_(config) {
@@ -123,14 +112,12 @@ Byt5Encoder::Byt5Encoder(const Byt5Config& config, Loader& loader) : config_(con
                                              {config.relative_buckets, config.num_heads});
     LayerWeights layer;
     layer.attention_norm = loader.constant(attention + "layer_norm.weight", {d}, Layout::vector);
-    layer.qkv = stacked(loader,
-                        {attention + "SelfAttention.q.weight", attention + "SelfAttention.k.weight",
-                         attention + "SelfAttention.v.weight"},
-                        inner, d);
+    layer.qkv = loader.stacked({attention + "SelfAttention.q.weight", attention + "SelfAttention.k.weight",
+                                attention + "SelfAttention.v.weight"},
+                               inner, d);
     layer.output = loader.linear(attention + "SelfAttention.o", d, inner, false);
     layer.mlp_norm = loader.constant(mlp + "layer_norm.weight", {d}, Layout::vector);
-    layer.wi =
-        stacked(loader, {mlp + "DenseReluDense.wi_0.weight", mlp + "DenseReluDense.wi_1.weight"}, config.d_ff, d);
+    layer.wi = loader.stacked({mlp + "DenseReluDense.wi_0.weight", mlp + "DenseReluDense.wi_1.weight"}, config.d_ff, d);
     layer.wo = loader.linear(mlp + "DenseReluDense.wo", d, config.d_ff, false);
     weights->layers.push_back(std::move(layer));
   }

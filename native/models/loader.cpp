@@ -12,6 +12,11 @@ void Loader::count(const HostTensor& tensor) {
   if (progress_) progress_(static_cast<std::size_t>(tensor.elements()) * sizeof(float));
 }
 
+std::vector<float> Loader::values_of(const HostTensor& tensor) const {
+  if (backend_.reads_values()) return to_f32(tensor);
+  return std::vector<float>(static_cast<std::size_t>(tensor.elements()));
+}
+
 ConstantPtr Loader::take(const HostTensor& tensor, Layout layout) {
   return backend_.constant(tensor, layout == Layout::matrix ? matrices_ : layout);
 }
@@ -37,10 +42,25 @@ Linear Loader::linear(const std::string& prefix, std::int64_t outputs, std::int6
   return result;
 }
 
+Linear Loader::stacked(const std::vector<std::string>& names, std::int64_t outputs, std::int64_t inputs) {
+  const Shape all{static_cast<std::int64_t>(names.size()) * outputs, inputs};
+  std::vector<float> rows;
+  for (const std::string& name : names) {
+    const HostTensor tensor = source_.get(name, {outputs, inputs});
+    count(tensor);
+    if (backend_.reads_values()) {
+      const std::vector<float> part = to_f32(tensor);
+      rows.insert(rows.end(), part.begin(), part.end());
+    }
+    source_.release(tensor);
+  }
+  return {take({names.front(), all, DType::f32, rows.data()}, Layout::matrix), nullptr};
+}
+
 std::vector<float> Loader::host(const std::string& name, const Shape& shape) {
   const HostTensor tensor = source_.get(name, shape);
   count(tensor);
-  std::vector<float> values = to_f32(tensor);
+  std::vector<float> values = values_of(tensor);
   source_.release(tensor);
   return values;
 }
@@ -49,7 +69,7 @@ ConstantPtr Loader::constant_and_values(const std::string& name, const Shape& sh
                                         std::vector<float>& values) {
   const HostTensor tensor = source_.get(name, shape);
   count(tensor);
-  values = to_f32(tensor);
+  values = values_of(tensor);
   ConstantPtr result = take(tensor, layout);
   source_.release(tensor);
   return result;

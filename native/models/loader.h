@@ -31,6 +31,9 @@ class Loader {
   ConstantPtr constant_and_values(const std::string& name, const Shape& shape, Layout layout,
                                   std::vector<float>& values);
 
+  // Products of the same input, each [outputs, inputs], as one: their rows below each other.
+  Linear stacked(const std::vector<std::string>& names, std::int64_t outputs, std::int64_t inputs);
+
   // For weights that are rearranged before the backend sees them.
   std::vector<float> host(const std::string& name, const Shape& shape);
   ConstantPtr derived(const std::string& name, const std::vector<float>& values, const Shape& shape, Layout layout);
@@ -45,6 +48,8 @@ class Loader {
  private:
   void count(const HostTensor& tensor);
   ConstantPtr take(const HostTensor& tensor, Layout layout);
+  // Zeros for a backend that does not read them.
+  std::vector<float> values_of(const HostTensor& tensor) const;
   WeightSource& source_;
   Backend& backend_;
   std::function<void(std::size_t)> progress_;

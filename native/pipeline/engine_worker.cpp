@@ -4,6 +4,7 @@
 #include <new>
 
 #include "pipeline/engine_job.h"
+#include "pipeline/estimate.h"
 
 namespace paella {
 
@@ -104,6 +105,7 @@ bool Engine::load(Worker& worker, const LoadCallbacks& callbacks) {
       if (load_cancelled_) throw aborted_error();
       if (callbacks.on_progress && worker.index == 0) callbacks.on_progress(progress);
     };
+    check_room(config, worker.backend->precision(), worker.backend->free_memory(), options_.model_options);
     worker.model = std::make_unique<Model>(std::move(config), *worker.backend, on_progress, options_.model_options);
     worker.generator = std::make_unique<Generator>(*worker.model, *worker.backend);
     update_memory_stats(worker);

@@ -30,7 +30,9 @@ std::int64_t load_component(const ModelConfig& config, const std::string& compon
                             const std::function<void(const LoadProgress&)>& progress,
                             const std::function<void(Loader&)>& make) {
   const std::string path = config.folder + "/" + component + "/model.safetensors";
-  const auto source = config.folder.empty() ? random_weights(random_seed) : open_safetensors(path);
+  const auto source = !config.folder.empty()   ? open_safetensors(path)
+                      : backend.reads_values() ? random_weights(random_seed)
+                                               : weights_without_values();
   LoadProgress state{component, 0, 0};
   if (progress && !config.folder.empty())
     for (const TensorInfo& tensor : list_safetensors(path))

@@ -5,67 +5,24 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/shape_ops.h"
 
 namespace paella::tensorrt {
 
 namespace {
 
-// Runs a description without computing anything, and hands on the constants that it reads. Composites take their
-// default bodies.
-class Constants final : public Ops {
+// Hands on the constants that a description reads.
+class Constants final : public ShapeOps {
  public:
-  Constants(DType operand, std::function<void(const Constant&)> found) : operand_(operand), found_(std::move(found)) {
+  Constants(DType operand, std::function<void(const Constant&)> found) : ShapeOps(operand), found_(std::move(found)) {
     // Addresses that nobody dereferences.
     arena().use(reinterpret_cast<void*>(std::uintptr_t{Arena::alignment}), std::numeric_limits<std::size_t>::max() / 4);
   }
-  DType operand_type() const override { return operand_; }
 
  protected:
-  void do_linear(const Tensor&, const Linear& weights, Activation, const Tensor&) override { use(weights); }
-  void do_linear_add(const Tensor&, const Tensor&, const Linear& weights) override { use(weights); }
-  void do_layer_norm(const Tensor&, float, const Tensor&) override {}
-  void do_rms_norm(const Tensor&, const Constant& weight, float, const Tensor&) override { found_(weight); }
-  void do_grn(const Tensor&, const Constant& gamma) override { found_(gamma); }
-  void do_depthwise_conv(const Tensor&, const Tensor*, const Constant& weight, const Constant& bias, Padding,
-                         const Tensor&) override {
-    found_(weight);
-    found_(bias);
-  }
-  void do_space_to_depth(const Tensor&, const Tensor&) override {}
-  void do_depth_to_space(const Tensor&, const Tensor&) override {}
-  void do_patches_4x4(const Tensor&, const Tensor&) override {}
-  void do_overlap_add_4x4(const Tensor&, const Constant& bias, const Tensor&) override { found_(bias); }
-  void do_image_attention(const Tensor&, const ConditionKeys&, int, const Tensor&) override {}
-  void do_text_attention(const Tensor&, const Tensor&, int, const Tensor&) override {}
-  void do_gather(const Constant& table, const Tensor&, const Tensor&) override { found_(table); }
-  void do_gather_patches(std::span<const ConstantPtr, 4> tables, const Constant& bias, const Tensor&,
-                         const Tensor&) override {
-    for (const ConstantPtr& table : tables) found_(*table);
-    found_(bias);
-  }
-  void do_modulate(const Tensor&, const Tensor&) override {}
-  Tensor do_tensor_of(const Constant& constant) override {
-    found_(constant);
-    return allocate(constant.shape, DType::f32);
-  }
-  void do_scale_rows(const Tensor&, const Tensor&, std::int64_t) override {}
-  void do_gated(const Tensor&, Activation, const Tensor&) override {}
-  void do_activate(const Tensor&, Activation, const Tensor&) override {}
-  void do_add(const Tensor&, const Tensor&) override {}
-  void do_columns(const Tensor&, std::int64_t, const Tensor&) override {}
-  void do_repeat(const Tensor&, const Tensor&) override {}
-  void do_copy(const Tensor&, const Tensor&) override {}
-  void do_select_row(const Tensor&, const Tensor&, const Tensor&) override {}
-  void do_to_pixels(const Tensor&, const Tensor&) override {}
-  void do_from_pixels(const Tensor&, const Tensor&) override {}
-  void do_nearest_code(const Tensor&, const Constant& codebook, const Tensor&) override { found_(codebook); }
+  void found(const Constant& constant) override { found_(constant); }
 
  private:
-  void use(const Linear& weights) {
-    found_(*weights.weight);
-    if (weights.bias) found_(*weights.bias);
-  }
-  DType operand_;
   std::function<void(const Constant&)> found_;
 };
 

@@ -248,8 +248,13 @@ t.test('inspect', async (t) => {
     t.match(about.stdout, new RegExp(`^${network} .*[KMG]iB$`, 'm'));
   t.match(JSON.parse((await paella(['inspect', testModel, '--json'])).stdout), {
     parameters: { unet: Number },
-    memory: { weights: Number },
+    memory: { weights: { resident: Number, low: Number }, peak: { resident: Number } },
   });
+  t.match(about.stdout, /^memory \(estimate\) +weights at once +peak\nresident .*\nbalanced .*\nlow /m);
+  const half = await paella(['inspect', testModel, '--encoder-weights', 'int8', '--precision', 'fp32', '-n', '4']);
+  t.match(half.stdout, /in fp32\n/);
+  const wrong = await paella(['inspect', testModel, '--width', '33']);
+  t.match(wrong, { code: 2, stderr: /^paella: width: expected a multiple of/ });
   await sharp({ create: { width: 8, height: 8, channels: 3, background: 'red' } }).toFile(path.join(cwd, 'plain.png'));
   const plain = await paella(['inspect', 'plain.png'], { cwd });
   t.equal(plain.code, 1);

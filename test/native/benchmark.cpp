@@ -1,4 +1,5 @@
 // usage: paella_bench products|operations [--threads N] [--precision fp32|bf16] [--seconds S]
+//        paella_bench encoder [the same] [--rounds N]
 //        paella_bench step|rate [the same] [--rounds N] [--model M] [--tokens HxW] [--batch N] [--guided true|false]
 //        paella_bench gpu|generate|tune [--precision bf16|fp16|fp32] [--seconds S] [--model M] [--smoke true]
 //
@@ -62,6 +63,7 @@ static int usage() {
   std::fprintf(
       stderr,
       "usage: paella_bench products|operations [--threads N] [--precision fp32|bf16] [--seconds S]\n"
+      "       paella_bench encoder [the same] [--rounds N]\n"
       "       paella_bench step|rate [the same] [--rounds N] [--model M] [--tokens HxW] [--batch N] "
       "[--guided true|false]\n"
       "       paella_bench gpu|generate|tune [--precision bf16|fp16|fp32] [--seconds S] [--model M] [--smoke true]\n"
@@ -111,13 +113,14 @@ int main(int count, char** arguments) {
   if (mode == "predict") return predict(), 0;
   if (mode == "gpu" || mode == "generate" || mode == "tune") return on_gpu(mode, settings);
   const std::map<std::string, void (*)(const Settings&)> modes{
-      {"products", products}, {"operations", operations}, {"step", step}, {"rate", rate}};
+      {"encoder", encoder}, {"products", products}, {"operations", operations}, {"step", step}, {"rate", rate}};
   const auto found = modes.find(mode);
   if (found == modes.end() || settings.rounds < 1 || settings.batch < 1) return usage();
   const cpu::Description machine = cpu::describe();
   if (settings.threads == 0) settings.threads = machine.cores;
   omp_set_num_threads(settings.threads);
   std::vector<std::string> precisions = machine.precisions;
+  std::erase(precisions, "int8");  // of whole steps only, and when it is named
   if (settings.precision != "auto") precisions = {settings.precision};
   for (const std::string& precision : precisions) {
     settings.precision = precision;

@@ -58,5 +58,6 @@ void products(const Settings& settings);
 void operations(const Settings& settings);
 void step(const Settings& settings);
 void rate(const Settings& settings);
+void encoder(const Settings& settings);
 
 }  // namespace paella::bench

@@ -7,6 +7,7 @@
 #include "golden.h"
 #include "harness.h"
 #include "operations.h"
+#include "pipeline/estimate.h"
 #include "pipeline/schedule.h"
 
 using namespace paella;
@@ -326,6 +327,50 @@ TEST("memory modes: low never holds text encoder and U-Net together") {
   // Loading made each in turn; its peak is the larger of the two and the VQGAN, and a little for the moment.
   const std::size_t all = bytes.at("text_encoder") + bytes.at("unet") + bytes.at("vqgan");
   CHECK(setup.backend->memory().peak < all);
+}
+
+// The same code is counted as is run; what a backend keeps beyond it (packing, working memory of operations) is small.
+TEST("memory is estimated from the configuration") {
+  const ModelConfig config = read_model_config(golden_folder() + "/loop");
+  for (const char* precision : {"fp32", "bf16"}) {
+    const std::string name = concat("cuda ", precision);
+    const MemoryEstimate estimate = estimate_memory(config, {.precision = precision, .width = 32, .height = 32});
+    for (const MemoryMode mode : {MemoryMode::resident, MemoryMode::balanced, MemoryMode::low}) {
+      Setup setup = load_model(name, 2, mode);
+      CHECK(setup.model->parameters() == estimate.parameters);
+      // What a backend keeps beyond the numbers themselves: f32 matrices as two of 16 bits, and what is aligned.
+      for (const auto& [component, bytes] : setup.model->bytes()) {
+        const double share = static_cast<double>(estimate.weights.at(component)) / static_cast<double>(bytes);
+        check(share > 0.4 && share < 1.01, __FILE__, __LINE__,
+              concat(name, ' ', component, ": expected about ", bytes, ", estimated ", estimate.weights.at(component)));
+      }
+      CHECK(estimate.loaded(mode) <= setup.backend->memory().peak && estimate.peak(mode) >= estimate.loaded(mode));
+    }
+    CHECK(estimate.loaded(MemoryMode::low) < estimate.loaded(MemoryMode::resident));
+    CHECK(estimate.peak(MemoryMode::resident) > estimate.loaded(MemoryMode::resident));
+  }
+  const auto at = [&](EncoderWeights weights, std::int64_t size, std::int64_t batch) {
+    return estimate_memory(
+        config, {.precision = "bf16", .encoder_weights = weights, .width = size, .height = size, .batch = batch});
+  };
+  const MemoryEstimate usual = at(EncoderWeights::full, 32, 1);
+  CHECK(at(EncoderWeights::int8, 32, 1).weights.at("text_encoder") < usual.weights.at("text_encoder"));
+  CHECK(at(EncoderWeights::full, 64, 1).drawing > usual.drawing &&
+        at(EncoderWeights::full, 32, 4).drawing > usual.drawing);
+  CHECK_THROWS(at(EncoderWeights::full, 33, 1), ErrorCode::invalid_option, "width: expected a multiple of");
+  CHECK_THROWS(estimate_memory(config, {.precision = "fp8"}), ErrorCode::invalid_option, "precision");
+}
+
+TEST("a model that has no room is refused before it is loaded") {
+  const ModelConfig config = read_model_config(golden_folder() + "/loop");
+  CHECK_THROWS(check_room(config, "bf16", 10'000, {}), ErrorCode::out_of_memory, "bytes needed, 10000 bytes free");
+  // Fits by an upper bound, fits when counted, and is not known.
+  const std::size_t needed = estimate_memory(config, {.precision = "bf16"}).loaded(MemoryMode::resident);
+  for (const std::size_t free : {std::size_t{1} << 40, needed, std::size_t{0}}) check_room(config, "bf16", free, {});
+  CHECK_THROWS(check_room(config, "bf16", needed - 1, {}), ErrorCode::out_of_memory, "weights of");
+  // Full weights would not fit; nor would all at once.
+  check_room(config, "bf16", needed - 1, {.encoder_weights = EncoderWeights::int8});
+  check_room(config, "bf16", needed - 1, {.memory = MemoryMode::low});
 }
 
 TEST("schedules") {
