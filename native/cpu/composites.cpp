@@ -74,6 +74,16 @@ void CpuOps::res_block_tail(const Tensor& residual, const Tensor& operand, const
     const std::int64_t count = std::min(images_at_once, images - image);
     for (std::int64_t pixel = 0; pixel < pixels; pixel += part) {
       const std::int64_t stretch = std::min(part, pixels - pixel), first = image * pixels + pixel;
+      if (cpu(*weights.contract.weight).layout == Layout::matrix_w8a8) {
+        // GRN's factors are applied where the operand is rounded to 8 bits.
+        for (std::int64_t i = 0; i < count; ++i) {
+          context_.check_interrupt();
+          context_.products->run(hidden.slice(first + i * pixels, 1).data, hidden.dtype, stretch,
+                                 cpu(*weights.contract.weight), epilogue, sum_rows.slice(first + i * pixels, 1).data,
+                                 DType::f32, factors.as<float>() + (image + i) * hidden_channels);
+        }
+        continue;
+      }
       for (std::int64_t i = 0; i < count; ++i)
         grn_apply(context_, hidden.slice(first + i * pixels, stretch).data, hidden.dtype, stretch, hidden_channels,
                   factors.as<float>() + (image + i) * hidden_channels);

@@ -247,12 +247,14 @@ void Products::execute(Primitive& primitive, int thread, const Addresses& at, vo
 }
 
 void Products::run(const void* x, DType x_type, std::int64_t rows, const CpuConstant& weight, const Epilogue& epilogue,
-                   void* out, DType out_type) {
+                   void* out, DType out_type, const float* x_factors) {
   expect(x_type == weight.dtype, "linear: expected an operand of type ", name_of(weight.dtype), ", got ",
          name_of(x_type));
   if (rows == 0) return;
   if (weight.layout == Layout::matrix_w8) return run_w8(x, x_type, rows, weight, epilogue, out, out_type);
-  if (weight.layout == Layout::matrix_w8a8) return run_w8a8(x, x_type, rows, weight, epilogue, out, out_type);
+  if (weight.layout == Layout::matrix_w8a8)
+    return run_w8a8(x, x_type, x_factors, rows, weight, epilogue, out, out_type);
+  expect(x_factors == nullptr, "linear: factors of x are for products of 8 bits");
   run_packed(x, x_type, rows, {weight.shape[0], weight.shape[1], weight.dtype, weight.packed, weight.memory.data()},
              epilogue, out, out_type);
 }

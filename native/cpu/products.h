@@ -59,8 +59,9 @@ class Products {
                       const std::string& name, CpuConstant& to);
   // out [M, N] = epilogue(x [M, K] · wᵀ). A row of the result has the same bits whatever M is, and whatever the number
   // of threads is: see `steady_`.
+  // x_factors [K], only with matrix_w8a8: x is multiplied by them before it is rounded.
   void run(const void* x, DType x_type, std::int64_t rows, const CpuConstant& weight, const Epilogue& epilogue,
-           void* out, DType out_type);
+           void* out, DType out_type, const float* x_factors = nullptr);
   // x [M, K] · wᵀ on plain memory.
   void run_plain(const float* x, const float* w, std::int64_t rows, std::int64_t inner, std::int64_t columns,
                  float* out);
@@ -101,8 +102,8 @@ class Products {
   void run_steady(const Spec& whole, const Packed& weight, const Addresses& at);
   void run_w8(const void* x, DType x_type, std::int64_t rows, const CpuConstant& weight, const Epilogue& epilogue,
               void* out, DType out_type);
-  void run_w8a8(const void* x, DType x_type, std::int64_t rows, const CpuConstant& weight, const Epilogue& epilogue,
-                void* out, DType out_type);
+  void run_w8a8(const void* x, DType x_type, const float* x_factors, std::int64_t rows, const CpuConstant& weight,
+                const Epilogue& epilogue, void* out, DType out_type);
   const dnnl::memory::desc& packed_layout(std::int64_t columns, std::int64_t inner, DType type);
   void pack_into(std::span<const float> w, std::int64_t columns, std::int64_t inner, DType type, void* to);
   void* scratchpad(std::size_t bytes);

@@ -20,7 +20,7 @@ namespace paella::cpu {
 namespace {
 
 // What one part of a product may take of the last-level cache.
-constexpr std::int64_t cache_share = 4 << 20;
+constexpr std::int64_t cache_share = 2 << 20;
 
 std::int64_t widened_columns(std::int64_t columns, std::int64_t inner, DType type) {
   const std::int64_t most = cache_share / (inner * static_cast<std::int64_t>(size_of(type)));
@@ -140,8 +140,8 @@ void Products::run_w8(const void* x, DType x_type, std::int64_t rows, const CpuC
   }
 }
 
-void Products::run_w8a8(const void* x, DType x_type, std::int64_t rows, const CpuConstant& weight,
-                        const Epilogue& epilogue, void* out, DType out_type) {
+void Products::run_w8a8(const void* x, DType x_type, const float* x_factors, std::int64_t rows,
+                        const CpuConstant& weight, const Epilogue& epilogue, void* out, DType out_type) {
   const std::int64_t columns = weight.shape[0], inner = weight.shape[1];
   // Some rows at a time, so that their sums are still in cache when they are finished.
   const std::int64_t most = std::max<std::int64_t>(cache_share / (4 * columns) / 64 * 64, 64);
@@ -165,8 +165,8 @@ void Products::run_w8a8(const void* x, DType x_type, std::int64_t rows, const Cp
     const std::int64_t some = std::min(part, rows - first);
     const auto* from = static_cast<const std::uint8_t*>(x) + first * x_row;
     parallel_range(threads_, some, 0.2 * static_cast<double>(inner), [&](std::int64_t begin, std::int64_t end, int) {
-      kernels_.quantize_rows(from + begin * x_row, element_of(x_type), end - begin, inner, rounded_x + begin * inner,
-                             scales + begin);
+      kernels_.quantize_rows(from + begin * x_row, element_of(x_type), x_factors, end - begin, inner,
+                             rounded_x + begin * inner, scales + begin);
     });
     run_packed(rounded_x, DType::i8, some, {columns, inner, DType::i8, weight.packed, weight.memory.data()}, {}, sums,
                DType::i32);

@@ -111,10 +111,10 @@ struct Kernels {
   // Index of the nearest column of codes [channels, count]: squared distance, lowest index on ties.
   std::int32_t (*nearest)(const float* x, std::int64_t channels, const float* codes, std::int64_t count);
   // --- quantization ---
-  // Row by row out = round(x/scale), scale = max |x| / 127. A row that holds an infinite value or NaN gets a scale of
-  // NaN.
-  void (*quantize_rows)(const void* x, Element type, std::int64_t rows, std::int64_t columns, std::int8_t* out,
-                        float* scales);
+  // Row by row out = round(x·factors/scale), scale = max |x·factors| / 127; factors [columns] or null. A row that holds
+  // an infinite value or NaN gets a scale of NaN.
+  void (*quantize_rows)(const void* x, Element type, const float* factors, std::int64_t rows, std::int64_t columns,
+                        std::int8_t* out, float* scales);
   void (*widen)(const std::int8_t* from, std::int64_t count, void* to, Element type);
   void (*finish_product)(const FinishTask& task);
   // --- sampler ---

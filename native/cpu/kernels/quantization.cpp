@@ -17,20 +17,24 @@ PAELLA_KERNEL void store(std::int8_t* to, Ints values) {
 }
 
 template <typename In>
-float quantize_row(const In* x, std::int64_t columns, std::int8_t* out) {
+float quantize_row(const In* x, const float* factors, std::int64_t columns, std::int8_t* out) {
   Floats most = {}, undefined = {};
-  for_vectors(columns, [&](std::int64_t i, auto part) {
+  const auto read = [&](std::int64_t i, auto part) {
     const Floats value = part.read(x + i);
+    return factors != nullptr ? value * part.read(factors + i) : value;
+  };
+  for_vectors(columns, [&](std::int64_t i, auto part) {
+    const Floats value = read(i, part);
     most = maximum(most, (Floats)((Ints)value & 0x7FFFFFFF));
     undefined += value * 0.0f;  // becomes NaN where a value is infinite or NaN, which no comparison would tell
   });
   const float largest = horizontal_maximum(most);
   const float inverse = largest > 0.0f ? 127.0f / largest : 0.0f;
   std::int64_t i = 0;
-  for (; i + lanes <= columns; i += lanes) store(out + i, nearest_integer(load(x + i) * inverse));
+  for (; i + lanes <= columns; i += lanes) store(out + i, nearest_integer(read(i, Whole{}) * inverse));
   if (i < columns) {
     std::int8_t rest[lanes];
-    store(rest, nearest_integer(load_part(x + i, columns - i) * inverse));
+    store(rest, nearest_integer(read(i, Part{columns - i}) * inverse));
     for (std::int64_t k = 0; i + k < columns; ++k) out[i + k] = rest[k];
   }
   return largest / 127.0f + horizontal_sum(undefined);
@@ -99,11 +103,12 @@ void finish_by_curve(const FinishTask& task) {
 
 }  // namespace
 
-void quantize_rows(const void* x, Element type, std::int64_t rows, std::int64_t columns, std::int8_t* out,
-                   float* scales) {
+void quantize_rows(const void* x, Element type, const float* factors, std::int64_t rows, std::int64_t columns,
+                   std::int8_t* out, float* scales) {
   for (std::int64_t row = 0; row < rows; ++row, out += columns)
-    scales[row] = type == Element::bf16 ? quantize_row(static_cast<const Bf16*>(x) + row * columns, columns, out)
-                                        : quantize_row(static_cast<const float*>(x) + row * columns, columns, out);
+    scales[row] = type == Element::bf16
+                      ? quantize_row(static_cast<const Bf16*>(x) + row * columns, factors, columns, out)
+                      : quantize_row(static_cast<const float*>(x) + row * columns, factors, columns, out);
 }
 
 void widen(const std::int8_t* from, std::int64_t count, void* to, Element type) {
