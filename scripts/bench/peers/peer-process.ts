@@ -1,0 +1,77 @@
+/** A peer as a child process. */
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import type { Readable, Writable } from 'node:stream';
+import { z } from 'zod';
+import {
+  type Farewell,
+  farewellSchema,
+  type Hello,
+  helloSchema,
+  type Measurement,
+  measurementSchema,
+  type RunRequest,
+} from './protocol.js';
+
+const failure = z.strictObject({ error: z.string() });
+
+export class PeerProcess {
+  readonly command: string;
+  readonly #child: ChildProcessByStdio<Writable, Readable, null>;
+  readonly #lines: AsyncIterator<string>;
+
+  /** @param command as a shell takes it; run in `folder` */
+  constructor(command: string, folder: string) {
+    this.command = command;
+    // A process group of its own: Ctrl-C reaches the driver only, which keeps what was measured.
+    const args = ['-c', `exec ${command} --worker`];
+    this.#child = spawn('sh', args, { cwd: folder, stdio: ['pipe', 'pipe', 'inherit'], detached: true });
+    this.#child.stdin.on('error', () => {}); // a peer that is gone shows as the end of its lines
+    this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
+  }
+
+  /** After loading. */
+  hello(): Promise<Hello> {
+    return this.#answer(helloSchema);
+  }
+
+  run(request: RunRequest): Promise<Measurement> {
+    this.#say(request);
+    return this.#answer(measurementSchema);
+  }
+
+  async end(): Promise<Farewell> {
+    this.#say({ end: true });
+    const farewell = await this.#answer(farewellSchema);
+    this.#child.stdin.end();
+    return farewell;
+  }
+
+  kill(): void {
+    if (this.#child.pid === undefined || this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    try {
+      process.kill(-this.#child.pid, 'SIGKILL');
+    } catch {} // it ended by itself just now
+  }
+
+  #say(message: object): void {
+    this.#child.stdin.write(`${JSON.stringify(message)}\n`);
+  }
+
+  async #answer<T extends z.ZodType>(schema: T): Promise<z.output<T>> {
+    const { value, done } = await this.#lines.next();
+    if (done) throw new Error(`${this.command}: ended without an answer`);
+    let parsed: unknown;
+    try {
+      parsed = JSON.parse(value);
+    } catch {
+      throw new Error(`${this.command}: expected a line of JSON, got ${value.slice(0, 200)}`);
+    }
+    const failed = failure.safeParse(parsed);
+    if (failed.success) throw new Error(`${this.command}: ${failed.data.error}`);
+    const result = schema.safeParse(parsed);
+    if (result.success) return result.data;
+    const [issue] = result.error.issues;
+    throw new Error(`${this.command}: ${issue?.path.join('.')}: ${issue?.message}, got ${value.slice(0, 200)}`);
+  }
+}
