@@ -58,8 +58,10 @@ MODELS = {
 
 
 def build(key: str, dtype: torch.dtype) -> DiffusionPipeline:
-    with torch.no_grad():
-        pipeline = {
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)  # made in it, as twice the memory of the largest of them is a lot
+    try:
+        return {
             "sd15": lambda: stable_diffusion(unet_15(), clip_l(CLIPTextModel)),
             "lcm": lambda: stable_diffusion(unet_15(time_cond_proj_dim=256), clip_l(CLIPTextModel)),
             "sd-turbo": lambda: stable_diffusion(unet_21(), clip_h()),
@@ -67,7 +69,8 @@ def build(key: str, dtype: torch.dtype) -> DiffusionPipeline:
             "amused-256": lambda: amused(sample_size=16, resample=False),
             "amused-512": lambda: amused(sample_size=32, resample=True),
         }[key]()
-    return pipeline.to(dtype)
+    finally:
+        torch.set_default_dtype(before)
 
 
 def stable_diffusion(unet: UNet2DConditionModel, text_encoder: CLIPTextModel) -> StableDiffusionPipeline:
