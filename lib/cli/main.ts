@@ -77,8 +77,8 @@ function describe(parser: Argv): Argv {
       command('engine', async () => (await import('./commands/engine.js')).run),
     )
     .command(
-      'bench',
-      'measure generation; options that take lists give a run for each combination',
+      'bench [files..]',
+      'measure generation (options that take lists give a run for each combination), or compare results',
       benchOptions,
       command('bench', async () => (await import('./commands/bench.js')).run),
     );

@@ -3,6 +3,7 @@
  * the library's own checks see, and name, exactly what was typed.
  */
 import type { Argv, Options } from 'yargs';
+import { benchDefaults } from './bench/defaults.js';
 
 const text = (describe: string, extra: Options = {}): Options => ({
   type: 'string',
@@ -144,23 +145,58 @@ export function engineOptions(parser: Argv): Argv {
 export function benchOptions(parser: Argv): Argv {
   const list = (what: string) => `${what}; a comma-separated list gives one run for each`;
   return parser
+    .positional('files', { type: 'string', array: true, describe: 'with --compare: one or two results in JSON' })
     .options({
+      scenario: text(
+        'single (latency), offline (throughput), server (requests at random times), stages (time by stage and step), scaling (curves), cold (process start to first image) or soak (drift)',
+        { defaultDescription: 'single' },
+      ),
       ...load,
       backend: text(list('backend')),
       precision: text(list('precision')),
       threads: text(list('threads')),
+      'max-batch': text(list('most images in one batch'), { defaultDescription: '8' }),
+      'max-delay-ms': text(list('server, offline: how long a request may wait for others'), {
+        defaultDescription: '0',
+      }),
+      'max-queue': text('server: most requests that may wait; more are dropped', { defaultDescription: '256' }),
       width: text(list('pixels')),
       height: text('pixels; default: as width, in each run'),
       steps: text(list('steps')),
       count: text(list('images per call')),
       'guidance-scale': text(list('guidance')),
-      prompt: text('what to draw', { default: 'a red circle above a blue square' }),
-      repeat: text('measured runs', { default: '10' }),
-      warmup: text('runs before, not counted; the first of all is reported as `first`', { default: '2' }),
-      format: text('md, json, jsonl or csv', { default: 'md', choices: ['md', 'json', 'jsonl', 'csv'] }),
+      prompt: text('what to draw', { default: benchDefaults.prompt }),
+      prompts: text('fresh: each call has a prompt of its own, which is encoded; same: encoded once', {
+        defaultDescription: 'fresh',
+      }),
+      seed: text('of the first call, and of the arrivals', { defaultDescription: '1' }),
+      repeat: text('measured runs', { default: benchDefaults.repeat }),
+      warmup: text('runs before, not counted; the first of all is reported as `firstMs`', {
+        default: benchDefaults.warmup,
+      }),
+      concurrency: text('offline: calls at once', { defaultDescription: '2' }),
+      rate: text('server: requests per second; a list gives one run for each'),
+      'find-rate': text('server: search the highest rate that keeps a percentile, like p95=100 (milliseconds)'),
+      'deadline-ms': text('server: later answers count as late'),
+      duration: text('server, soak: seconds', { defaultDescription: 'server 10' }),
+      generations: text('soak: calls, instead of a duration', { defaultDescription: '1000' }),
+      axis: text('scaling: some of pixels, steps, batch, threads', { defaultDescription: 'all' }),
+      against: text(
+        'single: other options, like "threads=1 precision=fp32": both configurations run in turns, A B A B',
+      ),
+      compare: flag('compare results instead: paella bench --compare a.json b.json'),
+      ignore: text('with --compare: parameters that may differ, like precision,threads'),
+      format: text('md, json, jsonl or csv; -o takes these too', {
+        choices: ['md', 'json', 'jsonl', 'csv'],
+        defaultDescription: 'from the file name, else md',
+      }),
       output: text('file to write', { alias: 'o', defaultDescription: 'stdout' }),
+      chart: text('chart to write: .svg or .png'),
     })
-    .options({ json: flag('the same as --format json') });
+    .options({ json: flag('the same as --format json') })
+    .example('paella bench --steps 4,8,16 --count 1,8 -o json', '')
+    .example('paella bench --scenario server --find-rate p95=100 --max-batch 1,8 --chart rates.svg', '')
+    .example('paella bench --compare before.json after.json', '');
 }
 
 export function convertOptions(parser: Argv): Argv {

@@ -97,7 +97,7 @@ void Generator::run_steps(Plan& plan, const BatchShape& shape, std::int64_t reno
       plan.step(step, times);
     });
     marks.push_back(backend_.mark());
-    report_until(i);
+    report_until(backend_.asynchronous() ? i : i + 1);
     if (i + 1 < shape.steps && observer.wants_preview(i)) {
       backend_.replay(plan.key() + "decode", [&] { plan.decode(times); });
       report_until(i + 1);

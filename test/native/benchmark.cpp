@@ -1,4 +1,5 @@
-// usage: paella_bench products|operations|step [--threads N] [--precision fp32|bf16] [--seconds S] [--rounds N]
+// usage: paella_bench products|operations [--threads N] [--precision fp32|bf16] [--seconds S]
+//        paella_bench step|rate [the same] [--rounds N] [--model M] [--tokens HxW] [--batch N] [--guided true|false]
 //        paella_bench gpu|generate|tune [--precision bf16|fp16|fp32] [--seconds S] [--model M] [--smoke true]
 //
 // The second kind runs on a GPU, through the plug-in beside this program; --smoke true runs tiny shapes on the CPU, to
@@ -13,6 +14,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <map>
 
 #include "benchmark_gpu.h"
 #include "core/error.h"
@@ -59,8 +61,9 @@ using namespace paella::bench;
 static int usage() {
   std::fprintf(
       stderr,
-      "usage: paella_bench products|operations|step [--threads N] [--precision fp32|bf16] [--seconds S] "
-      "[--rounds N]\n"
+      "usage: paella_bench products|operations [--threads N] [--precision fp32|bf16] [--seconds S]\n"
+      "       paella_bench step|rate [the same] [--rounds N] [--model M] [--tokens HxW] [--batch N] "
+      "[--guided true|false]\n"
       "       paella_bench gpu|generate|tune [--precision bf16|fp16|fp32] [--seconds S] [--model M] [--smoke true]\n"
       "       paella_bench predict\n");
   return 2;
@@ -94,15 +97,23 @@ int main(int count, char** arguments) {
       settings.rounds = std::atoi(arguments[i + 1]);
     else if (option == "--model")
       settings.model = arguments[i + 1];
-    else if (option == "--smoke")
+    else if (option == "--batch")
+      settings.batch = std::atoll(arguments[i + 1]);
+    else if (option == "--guided")
+      settings.guided = std::string(arguments[i + 1]) == "true";
+    else if (option == "--tokens") {
+      if (std::sscanf(arguments[i + 1], "%ldx%ld", &settings.height, &settings.width) != 2) return usage();
+    } else if (option == "--smoke")
       settings.smoke = std::string(arguments[i + 1]) == "true";
     else
       return usage();
   }
   if (mode == "predict") return predict(), 0;
   if (mode == "gpu" || mode == "generate" || mode == "tune") return on_gpu(mode, settings);
-  const auto run = mode == "products" ? products : mode == "operations" ? operations : mode == "step" ? step : nullptr;
-  if (run == nullptr) return usage();
+  const std::map<std::string, void (*)(const Settings&)> modes{
+      {"products", products}, {"operations", operations}, {"step", step}, {"rate", rate}};
+  const auto found = modes.find(mode);
+  if (found == modes.end() || settings.rounds < 1 || settings.batch < 1) return usage();
   const cpu::Description machine = cpu::describe();
   if (settings.threads == 0) settings.threads = machine.cores;
   omp_set_num_threads(settings.threads);
@@ -110,7 +121,12 @@ int main(int count, char** arguments) {
   if (settings.precision != "auto") precisions = {settings.precision};
   for (const std::string& precision : precisions) {
     settings.precision = precision;
-    run(settings);
+    try {
+      found->second(settings);
+    } catch (const Error& error) {
+      std::fprintf(stderr, "%s: %s\n", code_name(error.code()), error.what());
+      return 1;
+    }
   }
   return 0;
 }

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "models/unet.h"
+
 namespace paella::bench {
 
 struct Settings {
@@ -14,7 +16,10 @@ struct Settings {
   std::string precision = "auto";
   double seconds = 0.5;                        // spent on one measurement
   int rounds = 5;                              // of `step`
-  std::string model = "random:paella-v3-256";  // of `generate`
+  std::string model = "random:paella-v3-256";  // of `generate`, `step` and `rate`
+  std::int64_t height = 64, width = 64;        // of `step` and `rate`, in tokens
+  std::int64_t batch = 1;                      // of `step` and `rate`, in images
+  bool guided = true;                          // of `rate`: both passes of the guidance, or one
   bool smoke = false;                          // tiny shapes, to see that the program works
 };
 
@@ -28,8 +33,8 @@ Timing measure(const Settings& settings, const std::function<void()>& body);
 
 // A matrix product [rows, inner] · [inner, columns].
 struct Product {
-  const char* what;
-  int count;  // in one guided step
+  std::string what;
+  int count;  // in one step
   std::int64_t rows, columns, inner;
   bool f32 = false;  // whatever the precision
   double flop() const {
@@ -37,8 +42,14 @@ struct Product {
   }
 };
 
-// Those of one guided step of the 1-billion-parameter U-Net, height × width tokens.
-std::vector<Product> guided_step(std::int64_t height, std::int64_t width);
+// Those of one step of a U-Net on `batch` images of height × width tokens.
+std::vector<Product> step_products(const UnetConfig& config, std::int64_t height, std::int64_t width,
+                                   std::int64_t batch = 1, bool guided = true);
+// Seconds that all of them take by oneDNN alone, and their FLOPs.
+struct PlainProducts {
+  double seconds = 0, flop = 0;
+};
+PlainProducts plain_products(const Settings& settings, const std::vector<Product>& products, bool bf16);
 // By oneDNN alone, its weights rotating through at least `weight_bytes` of memory.
 Timing onednn_rate(const Settings& settings, const Product& product, bool bf16, std::size_t weight_bytes);
 
@@ -46,5 +57,6 @@ Timing onednn_rate(const Settings& settings, const Product& product, bool bf16, 
 void products(const Settings& settings);
 void operations(const Settings& settings);
 void step(const Settings& settings);
+void rate(const Settings& settings);
 
 }  // namespace paella::bench

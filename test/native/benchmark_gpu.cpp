@@ -43,8 +43,8 @@ class KernelBench {
   void run() {
     measure_rates();
     if (settings_.smoke) return run_small();
-    for (const Product& product : guided_step(64, 64))
-      if (!product.f32) linear(product.what, product.rows, product.columns, product.inner);
+    for (const Product& product : step_products({}, 64, 64))
+      if (!product.f32) linear(product.what.c_str(), product.rows, product.columns, product.inner);
     for (const auto& [grid, c, rows] : {std::tuple<std::int64_t, std::int64_t, std::int64_t>{32, 640, 1},
                                         {32, 640, 2},
                                         {16, 1280, 2},
@@ -382,14 +382,14 @@ void predict() {
           "\"us\":%.2f,\"measured\":false}\n",
           what, name, count, tile, splits, seconds * 1e6);
     };
-    for (const Product& product : guided_step(64, 64)) {
+    for (const Product& product : step_products({}, 64, 64)) {
       if (product.f32) continue;  // the head: part of the draw
       const cuda::ProductWay way =
           cuda::way_for(instruction, 90, multiprocessors, product.rows, product.columns, product.inner);
       const double seconds = cuda::predicted_clocks(cuda::product_tile_list[way.tile], way.splits, product.rows,
                                                     product.columns, product.inner, multiprocessors) /
                              clock;
-      line(product.what, product.count, way.tile, way.splits, seconds);
+      line(product.what.c_str(), product.count, way.tile, way.splits, seconds);
       sum += product.count * seconds;
     }
     line("products of a guided step", 1, -1, -1, sum);

@@ -1,34 +1,46 @@
-/** What every row of a benchmark says about where it was measured. */
+/** What every document of a benchmark says about where it was measured, and every row about what was. */
 import { execFileSync } from 'node:child_process';
 import os from 'node:os';
+import { backends } from '../../engine/backends.js';
 import { packageRoot, packageVersion } from '../../package-root.cjs';
+import type { BenchRow, Environment } from './schema.js';
 
-export interface Environment {
-  version: string;
-  /** Of the clone, with '+' when it has changes; null in an installed package. */
-  commit: string | null;
-  /** ISO 8601. */
-  time: string;
-  cpu: string;
-  cores: number;
-  memoryGiB: number;
-  os: string;
-  node: string;
-}
-
-export function environment(): Environment {
+export async function environment(): Promise<Environment> {
+  const known = await backends();
+  const gpus = known.flatMap(({ name, devices }) => (name === 'cuda' ? devices : []));
   return {
-    version: packageVersion,
-    commit: commit(),
     time: new Date().toISOString(),
-    cpu: os.cpus()[0]?.model.trim() ?? 'unknown',
+    cpu: os.cpus()[0]?.model.trim() || 'unknown',
     cores: os.availableParallelism(),
     memoryGiB: Math.round((os.totalmem() / 2 ** 30) * 10) / 10,
     os: `${os.type()} ${os.release()} ${os.arch()}`,
-    node: process.versions.node,
+    runtimes: { node: process.versions.node, ...librariesOf(known) },
+    gpus: gpus.map(({ name, computeCapability, memoryTotal }) => ({
+      name,
+      memoryGiB: Math.round((memoryTotal / 2 ** 30) * 10) / 10,
+      ...(computeCapability === undefined ? {} : { computeCapability }),
+    })),
   };
 }
 
+/** 'cpu.onednn': '3.2.1', …: what the backends that can be used tell of themselves. */
+function librariesOf(known: Awaited<ReturnType<typeof backends>>): Record<string, string> {
+  return Object.fromEntries(
+    known
+      .filter(({ available }) => available)
+      .flatMap(({ name, details }) => Object.entries(details).map(([what, text]) => [`${name}.${what}`, text])),
+  );
+}
+
+/** This package, as the subject of a row. */
+export function subject(): Pick<BenchRow, 'subject' | 'version' | 'commit'> {
+  commitNow ??= { commit: commit() };
+  return { subject: 'paella-native', version: packageVersion, ...commitNow };
+}
+
+let commitNow: { commit: string | null } | undefined;
+
+/** Of the clone, with '+' when it has changes; null in an installed package. */
 function commit(): string | null {
   const git = (...args: string[]) =>
     execFileSync('git', ['-C', packageRoot, ...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();

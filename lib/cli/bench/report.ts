@@ -1,58 +1,183 @@
-/** Rows of a benchmark as Markdown, JSON, JSON lines or CSV. */
+/** Documents of benchmarks as Markdown, JSON, JSON lines or CSV; comparisons as Markdown. */
 
-export type ReportFormat = 'md' | 'json' | 'jsonl' | 'csv';
+import type { Comparisons } from './compare.js';
+import { parameterNames } from './compare.js';
+import type { BenchDocument, BenchRow } from './schema.js';
 
-export function report(rows: readonly object[], format: ReportFormat): string {
-  if (format === 'json') return JSON.stringify(rows, null, 2);
-  if (format === 'jsonl') return rows.map((row) => JSON.stringify(row)).join('\n');
-  const flat = rows.map((row) => flatten(row));
-  return format === 'csv' ? csv(flat) : markdown(flat);
+export const reportFormats = ['md', 'json', 'jsonl', 'csv'] as const;
+export type ReportFormat = (typeof reportFormats)[number];
+
+export function report(document: BenchDocument, format: ReportFormat): string {
+  const { schema, environment, rows } = document;
+  if (format === 'json') return JSON.stringify(document, null, 2).replace(numbersOverLines, onOneLine);
+  if (format === 'jsonl') return rows.map((row) => JSON.stringify({ schema, environment, ...row })).join('\n');
+  return format === 'csv' ? csv(rows.map((row) => flatten({ ...row, environment }))) : markdown(document);
 }
 
-/** { ms: { p50: 1 } } → { 'ms.p50': 1 } */
+/** Samples are read by programs: hundreds of lines of one number each help nobody. */
+const numbersOverLines = /\[\s+(?:-?[\d.e+-]+,?\s+)+\]/g;
+const onOneLine = (text: string) => text.replaceAll(/\s+/g, ' ').replace('[ ', '[').replace(' ]', ']');
+
+/** { ms: { p50: 1 } } → { 'ms.p50': 1 }; lists of samples and the like are left out. */
 function flatten(row: object, prefix = '', out: Record<string, string> = {}): Record<string, string> {
   for (const [key, value] of Object.entries(row)) {
     const name = `${prefix}${key}`;
-    if (typeof value === 'object' && value !== null && !Array.isArray(value)) flatten(value, `${name}.`, out);
-    else out[name] = Array.isArray(value) ? value.join(' to ') : String(value);
+    if (name === 'guidance' && Array.isArray(value)) out[name] = value.join(' to ');
+    else if (Array.isArray(value)) continue;
+    else if (typeof value === 'object' && value !== null) flatten(value, `${name}.`, out);
+    else out[name] = value === null || value === undefined ? '' : String(value);
   }
   return out;
 }
 
-function columnsOf(rows: readonly Record<string, string>[]): string[] {
-  return [...new Set(rows.flatMap((row) => Object.keys(row)))];
-}
-
 function csv(rows: readonly Record<string, string>[]): string {
-  const columns = columnsOf(rows);
-  const cell = (text: string) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))];
+  const cell = (text: string) => (/[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
   return [columns, ...rows.map((row) => columns.map((column) => row[column] ?? ''))]
     .map((row) => row.map(cell).join(','))
     .join('\n');
 }
 
-/** What is equal in all rows stands once, above the table of what differs. */
-function markdown(rows: readonly Record<string, string>[]): string {
-  const columns = columnsOf(rows);
-  const shared =
-    rows.length > 1 ? columns.filter((column) => rows.every((row) => row[column] === rows[0]?.[column])) : [];
-  const first = rows[0] ?? {};
-  const head =
-    rows.length > 1
-      ? shared
-      : ['version', 'commit', 'time', 'cpu', 'cores', 'memoryGiB', 'os', 'node'].filter((column) => column in first);
-  const differing = columns.filter((column) => !head.includes(column));
-  const lines = head.map((column) => `- ${column}: ${first[column]}`);
-  if (rows.length === 1)
-    return [...lines, '', '| | |', '|---|---:|', ...differing.map((column) => `| ${column} | ${first[column]} |`)].join(
-      '\n',
-    );
-  const row = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
+// --- Markdown ---
+
+type Column = [head: string, cell: (row: BenchRow) => string | undefined];
+
+const figure = (value: number | null | undefined, digits = 3): string | undefined =>
+  value === null || value === undefined ? undefined : String(Number(value.toPrecision(digits + 1)));
+const mebibytes = (bytes: number | null | undefined) => (bytes == null ? undefined : (bytes / 2 ** 20).toFixed(1));
+const percent = (share: number | undefined) => (share === undefined ? undefined : `${(share * 100).toFixed(1)} %`);
+
+const timing: Column[] = [
+  ['runs', ({ ms }) => String(ms.runs)],
+  ['p50 ms', ({ ms }) => figure(ms.p50)],
+  ['p90', ({ ms }) => figure(ms.p90)],
+  ['p95', ({ ms }) => figure(ms.p95)],
+  ['p99', ({ ms }) => figure(ms.p99)],
+  ['min', ({ ms }) => figure(ms.min)],
+  ['mean', ({ ms }) => figure(ms.mean)],
+  ['stddev', ({ ms }) => figure(ms.stddev)],
+  ['images/s', ({ imagesPerSecond }) => figure(imagesPerSecond)],
+];
+
+const special: Column[] = [
+  ['rate found', ({ server }) => (server?.found ? figure(server.rate) : undefined)],
+  ['answers/s', ({ server }) => figure(server?.achievedRate)],
+  ['dropped', ({ server }) => percent(server?.droppedShare)],
+  ['late', ({ server }) => (server?.deadlineMs == null ? undefined : percent(server.lateShare))],
+  ['images in a batch', ({ server }) => figure(server?.meanBatch)],
+  ['generations', ({ soak }) => figure(soak?.generations, 9)],
+  ['resident MiB first', ({ soak }) => mebibytes(soak?.rssFirstBytes)],
+  ['last', ({ soak }) => mebibytes(soak?.rssLastBytes)],
+  ['latency drift', ({ soak }) => figure(soak?.latencyDrift)],
+  ['loop delay max ms', ({ soak }) => figure(soak?.eventLoopDelayMs.max)],
+  ['floor of a step ms', ({ floor }) => figure(floor?.ms)],
+  ['share of the floor', ({ floor }) => percent(floor?.share)],
+];
+
+const memory: Column[] = [
+  ['first ms', ({ firstMs }) => figure(firstMs)],
+  ['load ms', ({ loadMs }) => figure(loadMs)],
+  ['peak MiB', ({ peakBytes }) => mebibytes(peakBytes)],
+  ['resident MiB', ({ rssBytes }) => mebibytes(rssBytes)],
+];
+
+function markdown({ environment, complete, rows }: BenchDocument): string {
+  const { time, cpu, cores, memoryGiB, os, runtimes, gpus = [] } = environment;
+  const versions = Object.entries(runtimes).map(([name, version]) => `${name} ${version}`);
+  const lines = [
+    `- ${time}; ${cpu}, ${cores} cores, ${memoryGiB} GiB; ${os}`,
+    ...gpus.map(({ name, memoryGiB: size }) => `- ${name}${size === undefined ? '' : `, ${size} GiB`}`),
+    `- ${versions.join(', ')}`,
+  ];
+  if (complete === false) lines.push('- **interrupted**: what was measured by then');
+  if (rows.length === 0) return lines.join('\n');
+  const shared = parameterColumns.filter(([, cell]) => new Set(rows.map(cell)).size === 1 && rows[0] && cell(rows[0]));
+  lines.push(...shared.map(([head, cell]) => `- ${head}: ${rows[0] ? cell(rows[0]) : ''}`));
+  const differing = parameterColumns.filter(([, cell]) => new Set(rows.map(cell)).size > 1);
+  lines.push('', ...tableOf([...differing, ...timing, ...special, ...memory], rows));
+  const stageNames = [...new Set(rows.flatMap(({ stages }) => Object.keys(stages)))];
+  const stages = stageNames.map((name): Column => [name, ({ stages: own }) => figure(own[name])]);
+  if (stages.length > 0) lines.push('', 'Median ms by stage:', '', ...tableOf([...differing, ...stages], rows));
+  const most = Math.max(...rows.map(({ perStep }) => perStep?.length ?? 0));
+  const steps = Array.from(
+    { length: most },
+    (_, i): Column => [`step ${i + 1}`, ({ perStep }) => figure(perStep?.[i])],
+  );
+  if (most > 0) lines.push('', 'Median ms by step:', '', ...tableOf([...differing, ...steps], rows));
+  lines.push(...searchesOf(rows));
+  lines.push('', 'Each row again:', '', ...[...new Set(rows.map(({ command }) => `    ${command}`))]);
+  return lines.join('\n');
+}
+
+const parameterColumns: Column[] = [
+  ...[...new Set(['subject', 'version', 'commit', 'evidence', 'device', ...parameterNames])].map(
+    (name): Column => [
+      name,
+      (row) => {
+        const value =
+          name === 'rate' ? (row.server?.found ? undefined : row.server?.rate) : row[name as keyof BenchRow];
+        if (value === null || value === undefined) return undefined;
+        if (Array.isArray(value)) return value.join(' to ');
+        if (typeof value !== 'object') return String(value);
+        const said = Object.entries(value).filter(([, each]) => each === true);
+        return said.map(([each]) => each).join(', ');
+      },
+    ],
+  ),
+  ['pair', ({ pair }) => pair?.side],
+];
+
+/** Without columns in which no row has anything. */
+function tableOf(columns: readonly Column[], rows: readonly BenchRow[]): string[] {
+  const filled = columns.filter(([, cell]) => rows.some((row) => cell(row) !== undefined));
+  const seen = new Set<string>();
+  const once = filled.filter(([head]) => !seen.has(head) && seen.add(head));
+  const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
   return [
-    ...lines,
+    line(once.map(([head]) => head)),
+    line(once.map(() => '---:')),
+    ...rows.map((row) => line(once.map(([, cell]) => (cell(row) ?? '').replaceAll('|', String.raw`\|`)))),
+  ];
+}
+
+/** What batching gains: the rates that searches found, beside those without batches. */
+function searchesOf(rows: readonly BenchRow[]): string[] {
+  const found = rows.filter(({ server }) => server?.found);
+  if (found.length < 2) return [];
+  const alone = found.find(({ maxBatch }) => maxBatch === 1);
+  return [
     '',
-    row(differing),
-    row(differing.map(() => '---:')),
-    ...rows.map((each) => row(differing.map((column) => each[column] ?? ''))),
-  ].join('\n');
+    'Highest rates:',
+    '',
+    ...found.map(({ server, maxBatch = 1, maxDelayMs = 0, ms }) => {
+      const { percentile = 'p95', limitMs = 0 } = server?.found ?? {};
+      const gain =
+        alone?.server && server ? `, ${(server.rate / alone.server.rate).toFixed(2)}× those without batches` : '';
+      return `- batches of ${maxBatch}, delay ${maxDelayMs} ms: ${figure(server?.rate)}/s with ${percentile} ${figure(ms[percentile])} ms (limit ${limitMs} ms)${gain}`;
+    }),
+  ];
+}
+
+export function comparisonReport({ rows, onlyA, onlyB, notes }: Comparisons): string {
+  const text = ({ value, low, high }: Comparisons['rows'][number]['ratio']) =>
+    low === undefined || high === undefined
+      ? value.toFixed(3)
+      : `${value.toFixed(3)} (${low.toFixed(3)} to ${high.toFixed(3)})`;
+  const lines = [
+    'Milliseconds of B over those of A, medians, with 95 % bootstrap intervals; below 1, B is faster.',
+    '',
+  ];
+  lines.push('| what | A p50 ms | B p50 ms | runs | B / A | |', '|---|---:|---:|---:|---:|---|');
+  for (const { label, a, b, runs, ratio, paired, verdict } of rows)
+    lines.push(
+      `| ${label}${paired ? ' (in turns)' : ''} | ${figure(a)} | ${figure(b)} | ${runs[0]} and ${runs[1]} | ${text(ratio)} | ${verdict} |`,
+    );
+  if (rows.length === 0) lines.push('', 'No rows match.');
+  const told = (head: string, items: readonly string[]) => {
+    if (items.length > 0) lines.push('', head, '', ...items.map((item) => `- ${item}`));
+  };
+  told('Only in A:', onlyA);
+  told('Only in B:', onlyB);
+  told('Different, and perhaps the reason:', notes);
+  return lines.join('\n');
 }

@@ -66,7 +66,7 @@ const summarySchema = z
 const serverSchema = z
   .strictObject({
     rate: z.number().positive().describe('arrivals per second that were asked for (Poisson)'),
-    achievedRate: z.number().min(0).describe('images per second, from the first arrival to the last completion'),
+    achievedRate: z.number().min(0).describe('answers per second, from the first arrival to the last answer'),
     durationSeconds: z.number().positive().describe('for which requests arrived'),
     seed: z.int().min(0).describe('of the arrivals'),
     arrivals: z.int().min(0),

@@ -1,67 +1,163 @@
-/** paella bench: the product of the options that are lists, one row for each combination. */
+/** paella bench: a scenario, measured for each combination of the options that are lists; or results compared. */
+import { setMaxListeners } from 'node:events';
+import { constants } from 'node:fs';
+import { access, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { ioError } from '../../errors.js';
 import { writeAtomically } from '../../images/files.js';
-import type { GenerateOptions } from '../../options/generate-options.js';
-import type { LoadOptions } from '../../options/load-options.js';
 import { invalidOption } from '../../options/validate.js';
-import { type BenchRow, measure } from '../bench/measure.js';
-import { type ReportFormat, report } from '../bench/report.js';
+import { checkChart, writeChart } from '../bench/chart-of-rows.js';
+import { compare, comparePairs } from '../bench/compare.js';
+import { readDocument } from '../bench/documents.js';
+import { environment } from '../bench/environment.js';
+import { comparisonReport, type ReportFormat, report, reportFormats } from '../bench/report.js';
+import { cold } from '../bench/scenarios/cold.js';
+import type { Bench } from '../bench/scenarios/context.js';
+import { offline } from '../bench/scenarios/offline.js';
+import { scaling } from '../bench/scenarios/scaling.js';
+import { server } from '../bench/scenarios/server.js';
+import { paired, single } from '../bench/scenarios/single.js';
+import { soak } from '../bench/scenarios/soak.js';
+import { stages } from '../bench/scenarios/stages.js';
+import { type BenchDocument, schemaName } from '../bench/schema.js';
+import { againstOf, type Configuration, commandOf, configurationsOf, settingsOf } from '../bench/settings.js';
 import { checkOutput } from '../output.js';
 import { Progress } from '../progress.js';
 import { type Arguments, type Context, print } from '../run.js';
-import { pick, value } from '../values.js';
 
-const loadLists = ['backend', 'precision', 'threads'];
-const generateLists = ['width', 'steps', 'count', 'guidanceScale'];
+const scenarios = { single, offline, server, stages, cold, soak };
 
 export async function run(args: Arguments, { signal, json }: Context): Promise<undefined> {
-  const repeat = positive('repeat', args.repeat, 1);
-  const warmup = positive('warmup', args.warmup, 0);
-  const output = checkOutput(args.output);
-  const combinations = product(args, [...loadLists, ...generateLists]);
-  const progress = new Progress();
-  const rows: BenchRow[] = [];
+  setMaxListeners(0, signal); // one for each call in flight
+  const { format, output } = outputOf(args, json);
+  const chart = checkChart(args.chart);
+  for (const file of [output, chart]) if (file !== undefined) await checkWritable(file);
+  if (args.compare === true) return compareFiles(args, format, output, chart);
+  if (Array.isArray(args.files) && args.files.length > 0)
+    throw invalidOption('files', 'nothing, or --compare before them', args.files);
+  if (args.ignore !== undefined) throw invalidOption('ignore', 'nothing without --compare', args.ignore);
+
+  const document: BenchDocument = { schema: schemaName, environment: await environment(), rows: [] };
+  let failure: unknown;
   try {
-    for (const [i, combination] of combinations.entries()) {
-      const load = {
-        ...pick(args, ['model', 'device', 'maxBatch', 'memory'], ['model', 'memory']),
-        ...only(combination, loadLists),
-      } as LoadOptions;
-      const own = only(combination, generateLists);
-      const height = value(args.height) ?? own.width;
-      const options = {
-        prompt: String(args.prompt),
-        ...own,
-        ...(height === undefined ? {} : { height }),
-      } as GenerateOptions;
-      const onRun = (done: number, total: number) => progress.bar(`row ${i + 1}/${combinations.length}`, done, total);
-      rows.push(await measure(load, options, { repeat, warmup, signal, onRun }));
+    await measure(args, document, signal);
+  } catch (error) {
+    failure = error;
+  }
+  if (signal.aborted || failure !== undefined) document.complete = false;
+  // What was measured is kept, whatever ended the run.
+  if (failure === undefined || document.rows.length > 0) await write(document, format, output, chart);
+  if (signal.aborted) throw signal.reason;
+  if (failure !== undefined) throw failure;
+  return undefined;
+}
+
+async function measure(args: Arguments, document: BenchDocument, signal: AbortSignal): Promise<void> {
+  const settings = settingsOf(args);
+  const { scenario } = settings;
+  const other = againstOf(args);
+  const combinations = configurationsOf(args);
+  const progress = new Progress();
+  let text = '';
+  const bench: Bench = {
+    settings,
+    signal,
+    emit: (row) => document.rows.push(row),
+    progress: (what, done, total) => progress.bar(`${text}${what}`, done, total),
+  };
+  try {
+    if (other) return await againstEachOther(args, other, bench);
+    if (scenario === 'scaling') return await scaling(args, bench);
+    for (const [i, configuration] of combinations.entries()) {
+      if (signal.aborted) return;
+      text = combinations.length > 1 ? `${i + 1}/${combinations.length} ` : '';
+      await scenarios[scenario](configuration, bench);
     }
+  } catch (error) {
+    // An interruption while something loads or warms up.
+    if (!signal.aborted) throw error;
   } finally {
     progress.clear();
   }
-  const text = report(rows, json ? 'json' : (args.format as ReportFormat));
-  if (output !== undefined) await writeAtomically(output, `${text}\n`);
-  else print(text);
 }
 
-function positive(name: string, text: unknown, least: number): number {
-  const number = value(text);
-  if (!Number.isInteger(number) || Number(number) < least)
-    throw invalidOption(name, `an integer, at least ${least}`, number);
-  return Number(number);
+async function againstEachOther(args: Arguments, other: Arguments, bench: Bench): Promise<void> {
+  const [a, b] = [configurationsOf(args)[0], configurationsOf(other)[0]] as [Configuration, Configuration];
+  const extra = ['--against', `'${String(args.against).trim()}'`];
+  const { command: _, ...own } = a;
+  const command = commandOf(args, { ...own.load, ...own.generate }, extra);
+  await paired({ ...a, command }, { ...b, command }, bench);
 }
 
-/** { steps: '4,8', width: '64' } → [{ steps: 4, width: 64 }, { steps: 8, width: 64 }] */
-function product(args: Arguments, names: readonly string[]): Record<string, unknown>[] {
-  let out: Record<string, unknown>[] = [{}];
-  for (const name of names) {
-    if (args[name] === undefined) continue;
-    const values = String(args[name]).split(',').map(value);
-    out = out.flatMap((row) => values.map((each) => ({ ...row, [name]: each })));
+/** -o is a format where it names one, as in other benchmarks, and a file else; the file's name may say the format. */
+function outputOf(args: Arguments, json: boolean): { format: ReportFormat; output: string | undefined } {
+  const isFormat = (text: unknown): text is ReportFormat => (reportFormats as readonly unknown[]).includes(text);
+  const given = Array.isArray(args.output) ? args.output : args.output === undefined ? [] : [args.output];
+  const [formats, files] = [given.filter(isFormat), given.filter((text) => !isFormat(text))];
+  const output = checkOutput(files.length > 1 ? files : files[0]);
+  const wanted = [
+    ...new Set([args.format, ...formats, json ? 'json' : undefined].filter((text) => text !== undefined)),
+  ];
+  if (wanted.length > 1) throw invalidOption('format', 'one format', wanted);
+  const extension = output === undefined ? '' : path.extname(output).slice(1).toLowerCase();
+  return { format: (wanted[0] ?? (isFormat(extension) ? extension : 'md')) as ReportFormat, output };
+}
+
+/** Before hours of work rather than after. */
+async function checkWritable(file: string): Promise<void> {
+  try {
+    const isFolder = await stat(file).then(
+      (found) => found.isDirectory(),
+      () => false,
+    );
+    if (isFolder) throw Object.assign(new Error('a folder'), { code: 'EISDIR' });
+    const folder = path.dirname(file);
+    if (!(await stat(folder)).isDirectory()) throw Object.assign(new Error('no folder'), { code: 'ENOTDIR' });
+    await access(folder, constants.W_OK);
+  } catch (error) {
+    throw ioError('written', file, error);
   }
-  return out;
 }
 
-function only(row: Record<string, unknown>, names: readonly string[]): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(row).filter(([name]) => names.includes(name)));
+async function write(
+  document: BenchDocument,
+  format: ReportFormat,
+  output: string | undefined,
+  chart: string | undefined,
+): Promise<void> {
+  const pairs = document.rows.some(({ pair }) => pair)
+    ? comparisonReport(comparePairs(document, 'the pair'))
+    : undefined;
+  const text = report(document, format);
+  const shown = format === 'md' && pairs !== undefined ? `${text}\n\n${pairs}` : text;
+  if (output === undefined) print(shown);
+  else
+    await writeAtomically(output, `${shown}\n`).catch((error: unknown) => {
+      // The file cannot have them, but nobody has to measure again.
+      print(shown);
+      throw error;
+    });
+  if (chart !== undefined && document.rows.length > 0) await writeChart(chart, document);
+}
+
+async function compareFiles(
+  args: Arguments,
+  format: ReportFormat,
+  output: string | undefined,
+  chart: string | undefined,
+): Promise<undefined> {
+  const files = Array.isArray(args.files) ? args.files.map(String) : [];
+  const [first, second] = files;
+  if (first === undefined || files.length > 2) throw invalidOption('compare', 'one or two files', files);
+  if (format !== 'md' && format !== 'json') throw invalidOption('format', 'md or json with --compare', format);
+  for (const name of ['against', 'scenario'])
+    if (args[name] !== undefined) throw invalidOption(name, 'nothing beside --compare', args[name]);
+  if (chart !== undefined) throw invalidOption('chart', 'nothing beside --compare', chart);
+  const ignored = args.ignore === undefined ? [] : String(args.ignore).split(',');
+  const a = await readDocument(first);
+  const compared = second === undefined ? comparePairs(a, first) : compare(a, await readDocument(second), ignored);
+  const text = format === 'json' ? JSON.stringify(compared, null, 2) : comparisonReport(compared);
+  if (output === undefined) print(text);
+  else await writeAtomically(output, `${text}\n`);
+  return undefined;
 }

@@ -1,0 +1,179 @@
+/**
+ * `server`: requests come by themselves (Poisson), whether the engine keeps up or not, as the server scenario of MLPerf
+ * Inference has it. Latency counts from the planned arrival, so that a late generator hides nothing.
+ */
+import { PaellaError } from '../../../errors.js';
+import { poissonArrivals } from '../random.js';
+import type { BenchRow, ServerFigures } from '../schema.js';
+import { type Session, stageMedians, withSession } from '../session.js';
+import type { Configuration, RateSearch } from '../settings.js';
+import { percentile, round } from '../statistics.js';
+import type { Bench } from './context.js';
+import { warmupOf } from './single.js';
+
+const defaultSeconds = 10;
+/** A search ends when the rates that hold and that do not are this near. */
+const nearEnough = 1.04;
+const mostTrials = 16;
+
+interface Trial {
+  rate: number;
+  samples: number[];
+  row: BenchRow;
+}
+
+export async function server(configuration: Configuration, bench: Bench): Promise<void> {
+  const { settings, signal, emit } = bench;
+  await withSession(configuration, signal, async (session) => {
+    const usual = await warmUp(session, bench);
+    const { command } = configuration;
+    if (settings.search) {
+      const best = await search(session, settings.search, usual, bench);
+      const { percentile: name, limitMs } = settings.search;
+      if (best) emit({ ...best, command: `${command} --find-rate ${name}=${limitMs}` });
+      return;
+    }
+    for (const rate of settings.rates) {
+      const trial = await run(session, rate, bench);
+      if (trial) emit({ ...trial.row, command: `${command} --rate ${rate}` });
+      if (signal.aborted) return;
+    }
+  });
+}
+
+/** Every size of batch that may come, too. @returns milliseconds of a call alone */
+async function warmUp(session: Session, { settings, progress }: Bench): Promise<number> {
+  const most = session.configuration.load.maxBatch ?? 8;
+  const calls = Math.max(3, warmupOf(settings.warmup));
+  const alone: number[] = [];
+  for (let i = 0; i < calls; i++) {
+    alone.push((await session.call()).ms);
+    progress('warm-up', i + 1, calls + most);
+  }
+  // The first of them runs alone; those that come meanwhile share the next batch.
+  for (let size = 2; size <= most; size++) {
+    await Promise.all(Array.from({ length: size + 1 }, () => session.call()));
+    progress('warm-up', calls + size, calls + most);
+  }
+  return Math.min(...alone.slice(1));
+}
+
+/** Requests at one rate. @returns nothing if it was interrupted before the first answer */
+async function run(session: Session, rate: number, bench: Bench): Promise<Trial | undefined> {
+  const { settings, signal, progress } = bench;
+  const { durationSeconds = defaultSeconds, deadlineMs } = settings;
+  const arrivals = poissonArrivals(rate, durationSeconds * 1000, session.configuration.seed);
+  const samples: number[] = [];
+  const timings: Parameters<typeof stageMedians>[0][number][] = [];
+  const lags: number[] = [];
+  let dropped = 0;
+  let failure: unknown;
+  const before = session.engine.stats();
+  const start = performance.now();
+  let last = start;
+  const request = async (planned: number) => {
+    try {
+      const { images } = await session.call();
+      last = performance.now();
+      samples.push(last - start - planned);
+      if (images[0]) timings.push(images[0].timings);
+      progress(`${round(rate, 1)}/s`, samples.length + dropped, arrivals.length);
+    } catch (error) {
+      if (error instanceof PaellaError && error.code === 'ERR_QUEUE_FULL') dropped++;
+      else failure ??= error;
+    }
+  };
+  const open: Promise<void>[] = [];
+  for (const planned of arrivals) {
+    await until(start + planned, signal);
+    if (signal.aborted || failure !== undefined) break;
+    lags.push(performance.now() - start - planned);
+    open.push(request(planned));
+  }
+  await Promise.all(open);
+  if (failure !== undefined && !signal.aborted) throw failure;
+  if (samples.length === 0) return undefined;
+  const after = session.engine.stats();
+  const batches = after.batches - before.batches;
+  const seconds = (last - start - (arrivals[0] ?? 0)) / 1000;
+  const share = (count: number) => round(count / open.length, 4);
+  const figures: ServerFigures = {
+    rate: round(rate),
+    achievedRate: round(samples.length / seconds),
+    durationSeconds,
+    seed: session.configuration.seed,
+    arrivals: open.length,
+    completed: samples.length,
+    dropped,
+    droppedShare: share(dropped),
+    deadlineMs,
+    lateShare: share(deadlineMs === null ? 0 : samples.filter((ms) => ms > deadlineMs).length),
+    meanBatch: round((after.images - before.images) / Math.max(1, batches)),
+    dispatchLagMs: round(
+      percentile(
+        lags.toSorted((a, b) => a - b),
+        95,
+      ),
+    ),
+  };
+  const row = session.row({
+    scenario: 'server',
+    warmup: warmupOf(settings.warmup),
+    sampleOf: 'request',
+    samples,
+    stages: stageMedians(timings),
+    imagesPerSecond: round((samples.length * session.batch) / seconds),
+    maxBatch: session.configuration.load.maxBatch ?? 8,
+    maxDelayMs: session.configuration.load.maxDelayMs ?? 0,
+    server: figures,
+  });
+  return { rate, samples, row };
+}
+
+async function until(time: number, signal: AbortSignal): Promise<void> {
+  for (let left = time - performance.now(); left > 0 && !signal.aborted; left = time - performance.now())
+    // In slices: an interruption ends a long wait.
+    await new Promise((resolve) => setTimeout(resolve, Math.min(left, 100)));
+}
+
+/**
+ * The highest rate whose percentile stays within the limit and that drops nothing: doubled from half of what calls one
+ * after another reach, then bisected. Every rate gets the same arrivals, on another scale.
+ */
+async function search(
+  session: Session,
+  { percentile: name, limitMs }: RateSearch,
+  usualMs: number,
+  bench: Bench,
+): Promise<BenchRow | undefined> {
+  const tried: { rate: number; ms: number; held: boolean }[] = [];
+  const lowest = 500 / usualMs / 16;
+  let best: Trial | undefined;
+  let above: number | undefined;
+  for (let rate = 500 / usualMs; tried.length < mostTrials && !bench.signal.aborted; ) {
+    const trial = await run(session, rate, bench);
+    if (!trial || bench.signal.aborted) break;
+    const ms = percentile(
+      trial.samples.toSorted((a, b) => a - b),
+      Number(name.slice(1)),
+    );
+    const held = ms <= limitMs && trial.row.server?.dropped === 0;
+    tried.push({ rate: round(rate), ms: round(ms), held });
+    if (held) best = trial;
+    else above = rate;
+    if (best && above !== undefined && above / best.rate < nearEnough) break;
+    rate = best ? (above === undefined ? rate * 2 : Math.sqrt(best.rate * above)) : rate / 2;
+    if (!best && rate < lowest) break;
+  }
+  if (best?.row.server) {
+    const found = { percentile: name, limitMs, tried };
+    return { ...best.row, server: { ...best.row.server, found } };
+  }
+  if (bench.signal.aborted) return undefined;
+  const lowestTried = tried.at(-1);
+  throw new PaellaError(
+    'ERR_INVALID_OPTION',
+    `findRate: expected a limit that some rate holds; ${name} is ${lowestTried?.ms} ms at ${lowestTried?.rate} requests per second, got ${limitMs} ms`,
+    { remedy: `a call alone takes ${round(usualMs, 1)} ms: choose a limit well above` },
+  );
+}
