@@ -16,6 +16,7 @@
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { environment } from '../../../lib/cli/bench/environment.js';
+import { report } from '../../../lib/cli/bench/report.js';
 import { type BenchDocument, documentSchema, type Environment, schemaName } from '../../../lib/cli/bench/schema.js';
 import { writeAtomically } from '../../../lib/images/files.js';
 import { PeerProcess } from './peer-process.js';
@@ -110,7 +111,7 @@ async function save(): Promise<void> {
     rows.length === 2 ? { ...row, pair: { id: turns, side: i === 0 ? ('A' as const) : ('B' as const) } } : row,
   );
   const document: BenchDocument = { schema: schemaName, environment: where, complete: state.complete, rows: paired };
-  const text = `${JSON.stringify(documentSchema.parse(document), null, 2)}\n`;
+  const text = `${report(documentSchema.parse(document), 'json')}\n`;
   if (values.output !== undefined) await writeAtomically(path.resolve(values.output), text);
   else if (state.complete || stopping) process.stdout.write(text);
 }
