@@ -1,11 +1,4 @@
-/**
- * This package as a subject of run.ts: generate(), from the prompt to pixels.
- *
- *   node --import tsx scripts/bench/peers/paella-native-peer.ts --model random:paella-v3-256 --size 256 --steps 8
- *     [--batch 1] [--threads 2] [--precision bf16] [--backend cpu] [--measure-steps 2] [--no-prior]
- *
- * --size, --steps and --batch take lists. --measure-steps runs that many and composes a row for each of --steps.
- */
+/** This package as a subject of run.ts: generate(), from the prompt to pixels. */
 import { availableParallelism } from 'node:os';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
@@ -14,8 +7,20 @@ import { Paella } from '../../../lib/index.js';
 import type { LoadOptions } from '../../../lib/options/load-options.js';
 import type { Farewell, Hello, Measurement, PeerCase, RunRequest } from './protocol.js';
 
+const usage = `node --import tsx scripts/bench/peers/paella-native-peer.ts, as a --subject of npm run bench:peers
+
+--model tiny          as Paella.load takes it
+--size 256            pixels of a side, a list
+--steps 8             a list
+--batch 1             images of one call, a list
+--measure-steps N     run N steps, and compose a row for each of --steps
+--threads --precision --backend
+--no-prior            without the prior, where the model has one
+`;
+
 const { values } = parseArgs({
   options: {
+    help: { type: 'boolean', default: false },
     model: { type: 'string', default: 'tiny' },
     size: { type: 'string', default: '256' },
     steps: { type: 'string', default: '8' },
@@ -33,14 +38,15 @@ const steps = numbers('steps', values.steps);
 const measureSteps = values['measure-steps'] === undefined ? null : Number(values['measure-steps']);
 
 try {
-  await serve();
+  if (values.help) process.stdout.write(usage);
+  else await serve();
 } catch (error) {
   say({ error: String(error) });
   process.exitCode = 1;
 }
 
 async function serve(): Promise<void> {
-  if (!values.worker) throw new Error('expected to be a --subject of run.ts: see its first lines');
+  if (!values.worker) throw new Error('expected to be a --subject of npm run bench:peers');
   const { precision, backend } = values;
   const start = performance.now();
   const maxBatch = Math.max(...numbers('batch', values.batch));

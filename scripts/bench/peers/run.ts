@@ -1,17 +1,6 @@
 /**
- * `npm run bench:peers`: this package and others on one machine, in turns (A B A B), into one document of the schema of
- * `paella bench`. Every subject is a process that stays loaded; nothing else runs while one of them does.
- *
- *   npm run bench:peers -- --subject '<command>' [--subject '<command>' …] [--rounds 3] [--warmup 1] [--output <file.json>]
- *
- * Subjects are commands as a shell takes them, run in the repository's folder:
- *
- *   node --import tsx scripts/bench/peers/paella-native-peer.ts --model random:paella-v3-256 --size 256 --steps 8
- *   python scripts/bench/peers/diffusers_peer.py --model sd15 --random-weights --size 256,512 --steps 20
- *   python scripts/bench/peers/stable_diffusion_cpp_peer.py --random-weights build/sd15-random --size 256 --measure-steps 3
- *   python scripts/bench/peers/pytorch_paella_peer.py --size 256 --steps 8
- *
- * each of which explains itself with --help. Ctrl-C keeps the rounds that are complete.
+ * `npm run bench:peers`: this package and others on one machine, in turns, into one document of the schema of `paella bench`.
+ * Every subject is a process that stays loaded; nothing else runs while one of them does.
  */
 import path from 'node:path';
 import { parseArgs } from 'node:util';
@@ -25,14 +14,37 @@ import { rowsOf, type Series } from './rows.js';
 
 const root = path.resolve(import.meta.dirname, '../../..');
 
+const usage = `npm run bench:peers -- --subject '<command>' [--subject '<command>' …] [--rounds 3] [--warmup 1]
+                       [--output <file.json>]
+
+Measures this package and others on one machine, in turns (A B A B). Subjects are commands as a shell takes them, run in
+the repository's folder; each explains itself with --help:
+
+  node --import tsx scripts/bench/peers/paella-native-peer.ts --model random:paella-v3-256 --size 256 --steps 8
+  python scripts/bench/peers/diffusers_peer.py --model sd15 --random-weights --size 256,512 --steps 20
+  python scripts/bench/peers/stable_diffusion_cpp_peer.py --random-weights build/sd15-random --size 256 --measure-steps 3
+  python scripts/bench/peers/pytorch_paella_peer.py --size 256 --steps 8
+
+--rounds   measured runs of each case of each subject
+--warmup   runs before
+--output   the document, in the schema of paella bench; written after every round (default: standard output, at the end)
+
+Ctrl-C keeps the rounds that are complete.
+`;
+
 const { values } = parseArgs({
   options: {
+    help: { type: 'boolean', default: false },
     subject: { type: 'string', multiple: true, default: [] },
     rounds: { type: 'string', default: '3' },
     warmup: { type: 'string', default: '1' },
     output: { type: 'string' },
   },
 });
+if (values.help) {
+  process.stdout.write(usage);
+  process.exit(0);
+}
 const rounds = integer('rounds', values.rounds, 1);
 const warmup = integer('warmup', values.warmup, 0);
 if (values.subject.length === 0) throw new Error('--subject: expected at least one command, got none');

@@ -27,6 +27,7 @@ function describe({ environments }: Machine): string {
   const [first] = environments;
   if (!first) return '';
   const versions = new Map(environments.flatMap(({ runtimes }) => Object.entries(runtimes)));
+  versions.delete('cpu.cores'); // is told as it is
   const days = [...new Set(environments.map(({ time }) => time.slice(0, 10)))].toSorted();
   const gpus = (first.gpus ?? []).map(({ name, driver }) => (driver ? `${name}, driver ${driver}` : name));
   return [
@@ -66,7 +67,7 @@ function beside(rows: readonly MachineRow[]): string {
   };
   const against = (row: BenchRow) => {
     const other = yardstick(row);
-    return other === undefined || other === row ? '' : `${ratio(row, other).toFixed(2)} ×`;
+    return other === undefined || row.subject === 'paella-native' ? '' : `${ratio(row, other).toFixed(2)} ×`;
   };
   const passes = ({ perStep = [] }: BenchRow) => (perStep.length === 0 ? '' : figures(middle(perStep) / 1000));
   const steps = [...new Set(rows.map(yardstick).flatMap((row) => (row ? [row.steps] : [])))];
@@ -82,6 +83,11 @@ function beside(rows: readonly MachineRow[]): string {
       right: true,
     },
     { head: 'against ours', cell: against, right: true },
+    {
+      head: 'resident, GiB',
+      cell: ({ rssBytes }) => (rssBytes === null ? '' : (rssBytes / 2 ** 30).toFixed(1)),
+      right: true,
+    },
     { head: 'evidence', cell: ({ evidence }) => evidence },
   ];
   const runs = Math.min(...rows.map(({ ms }) => ms.runs));
@@ -102,17 +108,19 @@ function middle(values: readonly number[]): number {
 }
 
 function notes(rows: readonly BenchRow[]): string[] {
-  const composed = new Set(
-    rows.flatMap(({ evidence, explanation }) => (evidence === 'composed' && explanation ? [explanation] : [])),
+  const ways = rows.flatMap(({ evidence, explanation }) =>
+    evidence === 'composed' && explanation
+      ? [explanation.replace(/^\d+ times/, 'as many times as there are steps')]
+      : [],
   );
-  const said = composed.size === 0 ? [] : [`Composed rows: ${[...composed].join('; ')}.`];
+  const said = ways.length === 0 ? [] : [`Composed rows: ${[...new Set(ways)].join('; ')}.`];
   const small = rows.some((row) => row.model === 'random:paella-v3-256');
-  return small
-    ? [
-        ...said,
-        '`paella-v3-256` has the U-Net and the decoder of the official model and two layers of its text encoder, on both sides.',
-      ]
-    : said;
+  if (small)
+    said.push(
+      '`paella-v3-256` is the official model with two layers of its text encoder instead of 36, and without CLIP and the prior; ' +
+        'on both sides.',
+    );
+  return said;
 }
 
 const byAxis = {
@@ -161,7 +169,10 @@ const stageOrder = [
 ];
 
 function stages(rows: readonly MachineRow[]): string {
-  const told = rows.filter((row) => Object.keys(row.stages).length > 0 && (row.scenario === 'stages' || isImage(row)));
+  const told = rows.filter(
+    (row) =>
+      Object.keys(row.stages).length > 0 && (row.scenario === 'stages' || (row.scenario === 'single' && isImage(row))),
+  );
   if (told.length === 0) return '';
   const names = [...new Set(told.flatMap((row) => Object.keys(row.stages)))]
     .filter((name) => name !== 'total')

@@ -9,7 +9,7 @@ export interface Column<T> {
 
 /** A column in which every cell is empty is left out. */
 export function table<T>(rows: readonly T[], columns: readonly Column<T>[]): string {
-  const cells = rows.map((row) => columns.map(({ cell }) => cell(row).replaceAll('|', String.raw`\|`)));
+  const cells = rows.map((row) => columns.map(({ cell }) => escaped(cell(row))));
   const shown = columns.map((_, i) => i).filter((i) => cells.some((row) => row[i] !== ''));
   const line = (texts: readonly string[]) => `| ${shown.map((i) => texts[i]).join(' | ')} |`;
   return [
@@ -17,6 +17,11 @@ export function table<T>(rows: readonly T[], columns: readonly Column<T>[]): str
     line(columns.map(({ right }) => (right ? '---:' : '---'))),
     ...cells.map(line),
   ].join('\n');
+}
+
+/** Names of models and programs are free text. */
+function escaped(cell: string): string {
+  return cell.replaceAll('|', String.raw`\|`).replaceAll('<', '&lt;');
 }
 
 export function link(text: string, url: string): string {

@@ -8,6 +8,7 @@ import { conversion, conversionSchema } from './conversion.js';
 import { machineSection } from './machine-section.js';
 import { machinesOf, type NamedDocument } from './machines.js';
 import { join } from './markdown.js';
+import { speedOf } from './readme.js';
 import { again, answers, claims, cost, head, notMeasured, predictions } from './text.js';
 
 export interface Sources {
@@ -18,6 +19,8 @@ export interface Sources {
 export interface Report {
   markdown: string;
   charts: Chart[];
+  /** For the README of the project. */
+  speed: string;
 }
 
 /** Throws where a file is none of the kinds that are known: a page that silently leaves out a measurement is wrong. */
@@ -50,5 +53,6 @@ export function reportOf({ documents, conversions }: Sources): Report {
     notMeasured,
     again,
   );
-  return { markdown: `${markdown}\n`, charts: charts.flat() };
+  const speed = speedOf(machines, charts.flat(), 'docs/benchmarks');
+  return { markdown: `${markdown}\n`, charts: charts.flat(), speed };
 }

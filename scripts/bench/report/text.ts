@@ -132,7 +132,7 @@ export function cost(machines: readonly Machine[]): string {
 /** The shortest time of an image of each program, model, size and number of steps. */
 function cheapest({ rows }: Machine): BenchRow[] {
   const best = new Map<string, BenchRow>();
-  for (const row of rows.filter(isImage)) {
+  for (const row of rows.filter((each) => isImage(each) && (each.axis === undefined || each.axis === 'batch'))) {
     const key = [row.subject, row.model, row.width, row.height, row.steps].join(' ');
     const known = best.get(key);
     if (!known || imageMs(row) < imageMs(known)) best.set(key, row);
@@ -175,7 +175,8 @@ export const notMeasured = join(
 
 export const again = join(
   '## Measure it yourself',
-  'Under each table stands its command. `npm run bench` measures this package; for the others:',
+  'Under each table stands its command. In a clone, `paella` is `npm start --`, and `paella_bench` is ' +
+    '`build/test/native/paella_bench`, which `npm test` builds. `npm run bench` measures this package; for the others:',
   [
     '```sh',
     'pip install -r scripts/bench/peers/requirements.txt',
