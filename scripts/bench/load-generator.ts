@@ -41,7 +41,11 @@ const { values } = parseArgs({
 async function inWorkers(tasks: readonly LoadTask[], signal: AbortSignal): Promise<LoadOutcome[]> {
   const file = pathToFileURL(path.join(import.meta.dirname, 'load-worker.ts')).href;
   // The loader of TypeScript that was given to this process does not reach its workers.
-  const code = `import('tsx/esm/api').then(({ tsImport }) => tsImport(${JSON.stringify(file)}, ${JSON.stringify(import.meta.url)}))`;
+  const [esm, cjs] = ['tsx/esm/api', 'tsx/cjs/api'].map((name) => JSON.stringify(import.meta.resolve(name)));
+  const code = `Promise.all([import(${esm}), import(${cjs})]).then((loaders) => {
+    for (const { register } of loaders) register();
+    return import(${JSON.stringify(file)});
+  })`;
   const workers = tasks.map((task) => new Worker(code, { eval: true, workerData: task, execArgv: [] }));
   const tell = (message: 'start' | 'stop') => {
     for (const worker of workers) worker.postMessage(message);

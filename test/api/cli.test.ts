@@ -284,29 +284,6 @@ t.test('encode and decode', async (t) => {
   t.match(none.stderr, /^paella: none\.png: cannot be read: no such file or folder\n/);
 });
 
-t.test('bench', async (t) => {
-  const args = ['bench', ...model, '--steps', '1,2', '--repeat', '3', '--warmup', '1'];
-  const { code, stdout, stderr } = await paella([...args, '--json']);
-  t.equal(code, 0, stderr);
-  const rows = JSON.parse(stdout);
-  t.same(
-    rows.map(({ steps }: { steps: number }) => steps),
-    [1, 2],
-  );
-  t.match(rows[0], {
-    version: packageVersion,
-    cpu: String,
-    node: String,
-    firstMs: Number,
-    ms: { runs: 3, min: Number, p50: Number, p90: Number },
-    stages: { unet: Number },
-    peakBytes: Number,
-  });
-  t.match((await paella([...args, '--format', 'md'])).stdout, /\| +[^|]*steps/);
-  t.equal((await paella([...args, '--format', 'csv'])).stdout.trim().split('\n').length, 3);
-  t.equal((await paella([...args, '--format', 'jsonl'])).stdout.trim().split('\n').length, 2);
-});
-
 t.test('--help and --version', async (t) => {
   const help = await paella(['--help']);
   t.equal(help.code, 0);

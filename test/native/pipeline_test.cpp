@@ -215,6 +215,20 @@ TEST("an observer stops a batch before any step") {
               images.size());
 }
 
+TEST("on a CPU a step is told when it is done, before the next one begins") {
+  Setup setup = load_model();
+  // `keep_going` is asked before each step, and before decoding.
+  struct Watcher final : Observer {
+    std::string told;
+    bool keep_going() override { return told += 'b', true; }
+    void step_done(std::int64_t, float) override { told += 'd'; }
+  } watcher;
+  auto images = mixed_images(*setup.generator);
+  images.resize(1);
+  setup.generator->generate({8, 8, 3, 3, SampleMode::multinomial, false}, images, watcher);
+  CHECK_EQUAL(watcher.told, "bdbdbdb");
+}
+
 // What crosses between host and device for one job of eight steps whose prompts are known: spec of the GPU engines.
 TEST("a GPU's job: one block up, a launch a step and one to decode, one block down; then one launch for all of it") {
   Setup setup = load_model("cuda bf16");

@@ -51,10 +51,10 @@ function panelsOf(rows: readonly BenchRow[]): Panel[] {
   return [totals, { title: 'Median ms by step', unit: 'ms', xTitle: 'step', curves }];
 }
 
-/** The stages, and what of the median is in none of them. */
+/** The stages that can be seen, and the rest of the median. */
 function partsOf({ stages, ms }: BenchRow): { name: string; value: number }[] {
   const parts = Object.entries(stages)
-    .filter(([stage, value]) => stage !== 'total' && value > 0)
+    .filter(([stage, value]) => stage !== 'total' && value > ms.p50 / 200)
     .map(([name, value]) => ({ name, value }));
   const rest = ms.p50 - parts.reduce((sum, { value }) => sum + value, 0);
   return rest > 0 ? [...parts, { name: parts.length > 0 ? 'other' : 'ms', value: rest }] : parts;
@@ -79,11 +79,15 @@ function scalingPanels(rows: readonly BenchRow[]): Panel[] {
   });
 }
 
+/** 'batches of 8, 5 ms' */
+const batching = ({ maxBatch = 1, maxDelayMs = 0 }: BenchRow) =>
+  `batches of ${maxBatch}${maxDelayMs > 0 ? `, ${maxDelayMs} ms` : ''}`;
+
 function serverPanels(rows: readonly BenchRow[]): Panel[] {
   const found = rows.filter(({ server }) => server?.found);
   const kinds = new Map<string, BenchRow[]>();
   for (const row of rows) {
-    const name = `batches of ${row.maxBatch ?? 1}, delay ${row.maxDelayMs ?? 0} ms`;
+    const name = batching(row);
     kinds.set(name, [...(kinds.get(name) ?? []), row]);
   }
   const curves = [...kinds].flatMap(([name, own]) =>
@@ -101,7 +105,7 @@ function serverPanels(rows: readonly BenchRow[]): Panel[] {
     const tried = row.server?.found?.tried ?? [];
     const points = tried.map(({ rate, ms }) => ({ x: rate, y: ms })).toSorted((a, b) => a.x - b.x);
     return {
-      name: `${row.server?.found?.percentile}, batches of ${row.maxBatch ?? 1}, delay ${row.maxDelayMs ?? 0} ms`,
+      name: `${row.server?.found?.percentile}, ${batching(row)}`,
       points,
     };
   });

@@ -34,7 +34,7 @@ export async function run(args: Arguments, { signal, json }: Context): Promise<u
   for (const file of [output, chart]) if (file !== undefined) await checkWritable(file);
   if (args.compare === true) return compareFiles(args, format, output, chart);
   if (Array.isArray(args.files) && args.files.length > 0)
-    throw invalidOption('files', 'nothing, or --compare before them', args.files);
+    throw invalidOption('compare', 'this option before names of files', args.files);
   if (args.ignore !== undefined) throw invalidOption('ignore', 'nothing without --compare', args.ignore);
 
   const document: BenchDocument = { schema: schemaName, environment: await environment(), rows: [] };

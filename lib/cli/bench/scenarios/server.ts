@@ -14,7 +14,7 @@ import { warmupOf } from './single.js';
 const defaultSeconds = 10;
 /** A search ends when the rates that hold and that do not are this near. */
 const nearEnough = 1.04;
-const mostTrials = 16;
+const mostTrials = 24;
 
 interface Trial {
   rate: number;
@@ -151,15 +151,20 @@ async function search(
   let best: Trial | undefined;
   let above: number | undefined;
   for (let rate = 500 / usualMs; tried.length < mostTrials && !bench.signal.aborted; ) {
-    const trial = await run(session, rate, bench);
-    if (!trial || bench.signal.aborted) break;
-    const ms = percentile(
-      trial.samples.toSorted((a, b) => a - b),
-      Number(name.slice(1)),
-    );
-    const held = ms <= limitMs && trial.row.server?.dropped === 0;
-    tried.push({ rate: round(rate), ms: round(ms), held });
-    if (held) best = trial;
+    let held: Trial | undefined;
+    // Other work on the machine makes a rate fail that holds, never the other way round: it gets a second chance.
+    for (let attempt = 0; attempt < 2 && !held && !bench.signal.aborted; attempt++) {
+      const trial = await run(session, rate, bench);
+      if (!trial || bench.signal.aborted) break;
+      const ms = percentile(
+        trial.samples.toSorted((a, b) => a - b),
+        Number(name.slice(1)),
+      );
+      if (ms <= limitMs && trial.row.server?.dropped === 0) held = trial;
+      tried.push({ rate: round(rate), ms: round(ms), held: held !== undefined });
+    }
+    if (bench.signal.aborted) break;
+    if (held) best = held;
     else above = rate;
     if (best && above !== undefined && above / best.rate < nearEnough) break;
     rate = best ? (above === undefined ? rate * 2 : Math.sqrt(best.rate * above)) : rate / 2;

@@ -1,0 +1,161 @@
+// The throughput scripts and the guard, as a user runs them.
+import { spawnSync } from 'node:child_process';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import t from 'tap';
+import { parseDocument } from '../../lib/cli/bench/documents.js';
+import { TarWriter } from '../../scripts/bench/tar.js';
+import { rejection, root, temporaryFolder, testModel } from '../api/support/engine.js';
+import { type RunOptions, run } from '../api/support/process.js';
+
+const script = (name: string, args: readonly string[], options?: RunOptions) =>
+  run(
+    process.execPath,
+    [`--import=${import.meta.resolve('tsx')}`, path.join(root, 'scripts/bench', name), ...args],
+    options,
+  );
+const model = ['--model', testModel, '--backend', 'cpu'];
+
+t.test('prompts to a folder: killed, and gone on with', async (t) => {
+  const cwd = temporaryFolder(t);
+  const prompts = Array.from({ length: 60 }, (_, i) => `a red circle and ${i} blue squares`);
+  writeFileSync(path.join(cwd, 'prompts.txt'), `${prompts.join('\r\n')}\n\n`);
+  const args = ['prompts.txt', ...model, '--steps', '8', '--seed', '5', '--output'];
+  const whole = await script('prompts-to-images.ts', [...args, 'whole.tar', '--result', 'row.json'], { cwd });
+  t.equal(whole.code, 0, whole.stderr);
+  t.match(whole.stdout, /^60 of 60 images in whole\.tar; 60 of them now, in [\d.]+ s, [\d.]+ images\/s\n$/);
+  const [row] = parseDocument(readFileSync(path.join(cwd, 'row.json'), 'utf8'), 'row.json').rows;
+  t.match(row, { scenario: 'prompts', ms: { runs: 60 }, counted: { encodeFile: true }, details: { images: 60 } });
+  t.ok(Number(row?.details?.meanBatch) > 2, 'batches are shared');
+
+  const folder = path.join(cwd, 'folder');
+  const child = script('prompts-to-images.ts', [...args, 'folder'], { cwd });
+  const dies = script('prompts-to-images.ts', [...args, 'killed'], {
+    cwd,
+    kill: { signal: 'SIGKILL', afterMs: 1800 },
+  });
+  const killed = path.join(cwd, 'killed');
+  t.equal((await child).code, 0);
+  t.equal((await dies).signal, 'SIGKILL');
+  if (existsSync(killed)) writeFileSync(path.join(killed, '.paella-1-abcdef01.tmp'), 'left by the dead');
+  const again = await script('prompts-to-images.ts', [...args, 'killed'], { cwd });
+  t.equal(again.code, 0, again.stderr);
+  const images = readdirSync(folder).sort();
+  t.equal(images.length, 61, 'with the manifest');
+  t.same(readdirSync(killed).sort(), images, 'nothing missing, nothing twice, nothing else');
+  t.ok(
+    images.every((name) => readFileSync(path.join(folder, name)).equals(readFileSync(path.join(killed, name)))),
+    'the images of one run',
+  );
+  const third = await script('prompts-to-images.ts', [...args, 'killed'], { cwd });
+  t.match(third.stdout, /^60 of 60 images in killed; 0 of them now/);
+
+  const listed = spawnSync('tar', ['-tf', 'whole.tar'], { cwd, encoding: 'utf8' });
+  t.same(listed.stdout.trim().split('\n').sort(), images, 'an archive that tar reads');
+});
+
+t.test('a tar archive that was cut short', async (t) => {
+  const cwd = temporaryFolder(t);
+  writeFileSync(path.join(cwd, 'prompts.txt'), 'one\ntwo\nthree\n');
+  const args = ['prompts.txt', ...model, '--steps', '1', '--output', 'a.tar'];
+  t.equal((await script('prompts-to-images.ts', args, { cwd })).code, 0);
+  const file = path.join(cwd, 'a.tar');
+  const before = readFileSync(file);
+  truncateSync(file, before.length - 1024 - 700);
+  const again = await script('prompts-to-images.ts', args, { cwd });
+  t.equal(again.code, 0, again.stderr);
+  t.match(again.stdout, /^3 of 3 images in a\.tar; 1 of them now/);
+  const listed = spawnSync('tar', ['-tf', 'a.tar'], { cwd, encoding: 'utf8' });
+  t.equal(listed.stdout.trim().split('\n').length, 4);
+  t.equal(listed.status, 0, listed.stderr);
+  writeFileSync(path.join(cwd, 'b.tar'), 'x'.repeat(5000));
+  t.match(await rejection(TarWriter.open(path.join(cwd, 'b.tar'))), { message: /something else at byte 0$/ });
+  t.equal(readFileSync(path.join(cwd, 'b.tar'), 'utf8'), 'x'.repeat(5000), 'and is left as it was');
+});
+
+t.test('prompts to images: what cannot be', async (t) => {
+  const cwd = temporaryFolder(t);
+  writeFileSync(path.join(cwd, 'prompts.txt'), 'one\ntwo\n');
+  writeFileSync(path.join(cwd, 'empty.txt'), '\n\n');
+  mkdirSync(path.join(cwd, 'full'));
+  writeFileSync(path.join(cwd, 'full', 'mine.txt'), '');
+  const args = [...model, '--steps', '1'];
+  t.equal((await script('prompts-to-images.ts', ['prompts.txt', ...args, '-o', 'out'], { cwd })).code, 0);
+  writeFileSync(path.join(cwd, 'busy.tar.lock'), String(process.pid));
+  const cases: [args: string[], message: RegExp][] = [
+    [
+      ['prompts.txt', ...args, '-o', 'out', '--seed', '2'],
+      /out: expected images of the same run, found others: seed 1 instead of 2/,
+    ],
+    [['prompts.txt', ...args, '-o', 'full'], /full: expected an empty folder, or one of an earlier run/],
+    [['prompts.txt', ...args, '-o', 'busy.tar'], /busy\.tar\.lock: process \d+ writes there already/],
+    [['prompts.txt', ...args], /--output: expected a folder or a file that ends in \.tar/],
+    [['prompts.txt', ...args, '-o', 'x', '--count', '0'], /--count: expected an integer, at least 1, got 0/],
+    [['prompts.txt', ...args, '-o', 'x', '--format', 'gif'], /--format: expected one of png, /],
+    [['empty.txt', ...args, '-o', 'x'], /empty\.txt: expected prompts, one a line, found none/],
+    [[...args, '-o', 'x'], /expected one file of prompts/],
+  ];
+  for (const [given, message] of cases) {
+    const outcome = await script('prompts-to-images.ts', given, { cwd });
+    t.equal(outcome.code, 1, outcome.stderr);
+    t.match(outcome.stderr, message);
+  }
+  t.notOk(existsSync(path.join(cwd, 'x')));
+});
+
+t.test('load generator: in the process, and in workers', async (t) => {
+  const cwd = temporaryFolder(t);
+  const args = [...model, '--steps', '1', '--duration', '0.5', '--clients', '3', '--result', 'row.json'];
+  for (const workers of [0, 2]) {
+    const outcome = await script('load-generator.ts', [...args, '--workers', String(workers)], { cwd });
+    t.equal(outcome.code, 0, outcome.stderr);
+    t.equal(outcome.stderr, '');
+    const [row] = parseDocument(readFileSync(path.join(cwd, 'row.json'), 'utf8'), 'row.json').rows;
+    t.match(row, { scenario: 'load', details: { clients: 3, workers }, imagesPerSecond: Number });
+    t.ok(Number(row?.ms.runs) >= 3 * Math.max(1, workers));
+  }
+  const failed = await script('load-generator.ts', [...args, '--workers', '2', '--width', '33'], { cwd });
+  t.equal(failed.code, 1);
+  t.match(failed.stderr, /^load-generator: width: expected a multiple of/);
+});
+
+t.test('guard: ratios beside those of the profile', async (t) => {
+  const cwd = temporaryFolder(t);
+  // Steps take `factor` times their products; every other round another program has the machine.
+  const native = (factor: number) => {
+    const file = path.join(cwd, `native-${factor}`);
+    const line = (model: string) =>
+      JSON.stringify({
+        ...{ bench: 'step', model, device: 'A CPU (1 thread, avx9)', precision: 'fp32' },
+        ...{ step_samples: [0.001 * factor, 0.005 * factor], share_samples: [1 / factor, 1] },
+      });
+    writeFileSync(file, `#!/bin/sh\necho '${line('tiny')}'\n`);
+    chmodSync(file, 0o755);
+    return file;
+  };
+  const check = (factor: number, ...args: string[]) =>
+    script('check.ts', ['--native', native(factor), '--profile', 'profile.json', ...args], { cwd });
+  const none = await check(2);
+  t.equal(none.code, 0);
+  t.match(none.stdout, /Nothing was compared: the profile has no ratios for avx9\. With --update it gets them\.\n$/);
+  t.equal((await check(2, '--update')).code, 0);
+  const { ratios } = JSON.parse(readFileSync(path.join(cwd, 'profile.json'), 'utf8'));
+  t.match(ratios[0], { instructionSet: 'avx9', ratio: 2, precision: 'fp32', model: String });
+  const same = await check(2.2);
+  t.equal(same.code, 0, 'a tenth more is reported');
+  t.match(same.stdout, /2\.200 +2\.000 +1\.10×\n/);
+  const slow = await check(3.2);
+  t.equal(slow.code, 1);
+  t.match(slow.stdout, /expected at most 1\.5 times the profile's ratio, got 1\.60 times\n/);
+  t.equal((await check(3.2, '--limit', '2')).code, 0);
+  writeFileSync(path.join(cwd, 'profile.json'), '{"schema":"other"}');
+  const wrong = await check(2);
+  t.equal(wrong.code, 1);
+  t.match(wrong.stderr, /expected a profile of bench:check, got schema/);
+});
+
+t.test("the repository's own profile", async (t) => {
+  const { schema, ratios } = JSON.parse(readFileSync(path.join(root, 'docs/benchmarks/profile.json'), 'utf8'));
+  t.equal(schema, 'paella-bench-profile/1');
+  t.ok(ratios.length > 0);
+});
