@@ -47,11 +47,14 @@ export class PeerProcess {
     return farewell;
   }
 
-  kill(): void {
+  /** Until the process is gone. */
+  async kill(): Promise<void> {
     if (this.#child.pid === undefined || this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    const gone = new Promise((resolve) => this.#child.once('exit', resolve));
     try {
       process.kill(-this.#child.pid, 'SIGKILL');
     } catch {} // it ended by itself just now
+    await gone;
   }
 
   #say(message: object): void {

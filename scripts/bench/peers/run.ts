@@ -60,8 +60,10 @@ try {
   await measure();
   state.complete = true;
   await save();
+} catch (error) {
+  if (!stopping) throw error; // else it is what stop() has done to the peers
 } finally {
-  for (const peer of peers) peer.kill();
+  await Promise.all(peers.map((peer) => peer.kill()));
 }
 
 async function measure(): Promise<void> {
@@ -130,7 +132,7 @@ async function save(): Promise<void> {
 
 async function stop(): Promise<never> {
   stopping = true;
-  for (const peer of peers) peer.kill();
+  await Promise.all(peers.map((peer) => peer.kill()));
   await save();
   process.exit(130);
 }

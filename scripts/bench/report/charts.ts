@@ -1,7 +1,7 @@
 /** The charts of a machine, drawn from its rows. */
 import { type Bar, type Curve, chartOf, type Panel } from '../../../lib/cli/bench/chart.js';
 import type { BenchRow } from '../../../lib/cli/bench/schema.js';
-import { imageMs, isImage, type Machine, type MachineRow, size, turnsOf } from './machines.js';
+import { imageMs, isImage, type Machine, type MachineRow, size, turnsOf, usualRows } from './machines.js';
 
 export interface Chart {
   /** Without folder. */
@@ -24,7 +24,7 @@ function besideOthers({ name, slug, rows }: Machine): Chart | undefined {
   const panels = [...turnsOf(rows).values()].flatMap((group) => {
     const sizes = [...new Set(group.map(size))];
     return sizes.map((pixels): Panel => {
-      const own = group.filter((row) => size(row) === pixels && row.batch === 1);
+      const own = usualRows(group.filter((row) => size(row) === pixels && row.batch === 1));
       return { title: `${pixels} px: seconds of an image, by stage`, unit: 's', bars: own.map(barOf) };
     });
   });
@@ -43,7 +43,7 @@ function barOf(row: BenchRow): Bar {
   const rest = row.ms.p50 - text - prior - decode - denoise;
   const parts = Object.entries({ ...named, other: Math.max(0, rest) }).filter(([, ms]) => ms > row.ms.p50 * 0.001);
   return {
-    label: `${short(row)}, ${row.steps} steps`,
+    label: `${short(row)}${row.compile && row.compile !== 'eager' ? ', compiled' : ''}, ${row.steps} ${row.steps === 1 ? 'step' : 'steps'}`,
     parts: parts.map(([name, ms]) => ({ name, value: ms / row.batch / 1000 })),
   };
 }

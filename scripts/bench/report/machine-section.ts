@@ -1,6 +1,17 @@
 /** The section of one machine: its tables, each with the commands that reproduce it, and its charts. */
 import type { BenchRow } from '../../../lib/cli/bench/schema.js';
-import { imageMs, isImage, type Machine, type MachineRow, ratio, size, subjectOf, turnsOf, way } from './machines.js';
+import {
+  imageMs,
+  isImage,
+  type Machine,
+  type MachineRow,
+  ratio,
+  size,
+  subjectOf,
+  turnsOf,
+  usualRows,
+  way,
+} from './machines.js';
 import { type Column, duration, figures, join, mebibytes, percent, shell, table } from './markdown.js';
 
 export interface Picture {
@@ -108,12 +119,15 @@ function middle(values: readonly number[]): number {
 }
 
 function notes(rows: readonly BenchRow[]): string[] {
-  const ways = rows.flatMap(({ evidence, explanation }) =>
-    evidence === 'composed' && explanation
-      ? [explanation.replace(/^\d+ times/, 'as many times as there are steps')]
-      : [],
-  );
-  const said = ways.length === 0 ? [] : [`Composed rows: ${[...new Set(ways)].join('; ')}.`];
+  const composed = rows.filter(({ evidence }) => evidence === 'composed');
+  const counts = composed.map(({ perStep = [], subject }) => `${subject} ${perStep.length}`);
+  const said =
+    composed.length === 0
+      ? []
+      : [
+          'Composed rows are as many times the median of the measured steps as they have steps, and what the same run took ' +
+            `beyond its steps. Steps of a run: ${[...new Set(counts)].join(', ')}.`,
+        ];
   const small = rows.some((row) => row.model === 'random:paella-v3-256');
   if (small)
     said.push(
@@ -169,10 +183,10 @@ const stageOrder = [
 ];
 
 function stages(rows: readonly MachineRow[]): string {
-  const told = rows.filter(
-    (row) =>
-      Object.keys(row.stages).length > 0 && (row.scenario === 'stages' || (row.scenario === 'single' && isImage(row))),
-  );
+  const whole = (row: BenchRow) => row.scenario === 'stages' || (row.scenario === 'single' && isImage(row));
+  const told = [...new Set(rows.map(({ file }) => file))]
+    .flatMap((file) => usualRows(rows.filter((row) => row.file === file && whole(row))))
+    .filter((row) => Object.keys(row.stages).length > 0);
   if (told.length === 0) return '';
   const names = [...new Set(told.flatMap((row) => Object.keys(row.stages)))]
     .filter((name) => name !== 'total')

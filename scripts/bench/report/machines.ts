@@ -98,3 +98,30 @@ export function way({ compile, backend }: BenchRow): string {
 export function subjectOf({ subject, version }: BenchRow): string {
   return subject === 'paella-native' ? subject : `${subject} ${version.replace(/^stable-diffusion-cpp-python /, '')}`;
 }
+
+/** How many steps a model is used with, by the beginning of its name: what its authors publish, or the newer schedulers need. */
+const usualSteps: readonly [model: string, steps: number][] = [
+  ['random:paella', 8],
+  ['paella', 8],
+  ['stable-diffusion', 20],
+  ['lcm', 4],
+  ['sd-turbo', 1],
+  ['sdxl-turbo', 1],
+  ['amused', 12],
+];
+
+/** One row where a case was composed for several numbers of steps: that of the usual number, else a measured one. */
+export function usualRows<T extends BenchRow>(rows: readonly T[]): T[] {
+  const cases = new Map<string, T[]>();
+  for (const row of rows) {
+    const { subject, model, width, height, batch, precision, compile, scheduler, threads } = row;
+    const key = JSON.stringify([subject, model, width, height, batch, precision, compile, scheduler, threads]);
+    cases.set(key, [...(cases.get(key) ?? []), row]);
+  }
+  return [...cases.values()].flatMap((own) => {
+    const usual = usualSteps.find(([model]) => own[0]?.model.startsWith(model))?.[1];
+    const best =
+      own.find(({ steps }) => steps === usual) ?? own.find(({ evidence }) => evidence === 'measured') ?? own[0];
+    return best ? [best] : [];
+  });
+}

@@ -1,7 +1,7 @@
 /** The part of the project's README that has numbers: some rows of the report, and its first chart. */
 import type { BenchRow } from '../../../lib/cli/bench/schema.js';
 import type { Chart } from './charts.js';
-import { imageMs, type Machine, type MachineRow, ratio, size, subjectOf, turnsOf } from './machines.js';
+import { imageMs, type Machine, type MachineRow, ratio, size, subjectOf, turnsOf, usualRows } from './machines.js';
 import { duration, join, table } from './markdown.js';
 
 const begin = '<!-- speed: written by npm run bench:report -->';
@@ -49,24 +49,21 @@ function alone(rows: readonly MachineRow[]): Line[] {
     row ? [{ what, ms: row.ms.p50, evidence: row.evidence, against: '' }] : [];
   const warm = first('single');
   return [
-    ...line(warm, warm ? `paella-native: \`${warm.model}\`, ${size(warm)} px, ${warm.steps} steps` : ''),
+    ...line(warm, warm ? `paella-native: \`${warm.model}\`, ${size(warm)} px, ${stepsOf(warm)}` : ''),
     ...line(first('cold'), '… in a process of its own, from its start'),
   ];
 }
 
-/** One line for each program, model, size and way: ours of 8 steps, the others of as many as they are used with. */
+/** One line for each program, model, size and way. */
 function beside(rows: readonly MachineRow[]): Line[] {
-  const usual = rows.filter(
-    ({ subject, steps, model }) => steps === usualSteps(subject, model) || hasOneNumberOfSteps(rows, subject, model),
-  );
+  const usual = usualRows(rows);
   return usual.map((row) => {
     const ours = usual.find(
       (each) => each.subject === 'paella-native' && size(each) === size(row) && each.batch === row.batch,
     );
     const compile = row.compile && row.compile !== 'eager' ? `, ${row.compile}` : '';
-    const how = `${size(row)} px, ${row.steps} steps${compile}`;
     return {
-      what: `${subjectOf(row)}: ${row.model.replace(/^random:/, '')}, ${how}`,
+      what: `${subjectOf(row)}: ${row.model.replace(/^random:/, '')}, ${size(row)} px, ${stepsOf(row)}${compile}`,
       ms: imageMs(row),
       evidence: `${row.evidence}, ${row.weights} weights`,
       against: ours && ours !== row ? `${ratio(row, ours).toFixed(2)} ×` : '',
@@ -74,13 +71,6 @@ function beside(rows: readonly MachineRow[]): Line[] {
   });
 }
 
-function usualSteps(subject: string, model: string): number {
-  return subject === 'paella-native' || model.includes('paella') ? 8 : 20;
-}
-
-/** Whether a model was measured with one number of steps only. */
-function hasOneNumberOfSteps(rows: readonly BenchRow[], subject: string, model: string): boolean {
-  return (
-    new Set(rows.filter((row) => row.subject === subject && row.model === model).map(({ steps }) => steps)).size === 1
-  );
+function stepsOf({ steps }: BenchRow): string {
+  return steps === 1 ? '1 step' : `${steps} steps`;
 }
