@@ -97,98 +97,45 @@ export const others: readonly Anchor[] = [
 export interface Question {
   what: string;
   subject: string;
-  /** A beginning of the model's name. */
-  model: string;
+  models: readonly string[];
   pixels: number;
   steps: number;
   /** undefined: does not matter. */
   compiled?: boolean;
 }
 
+const official = ['random:paella-v3', 'paella-v3'];
+/** Two layers of the text encoder, no CLIP, no prior. */
+const reduced = ['random:paella-v3-256'];
+const diffusers = 'Stable Diffusion 1.5, diffusers';
+const sd15 = { subject: 'diffusers', models: ['stable-diffusion-v1-5'] };
+const cpp = { subject: 'stable-diffusion.cpp', models: ['stable-diffusion-v1-5'] };
+const own = { subject: 'paella-native', steps: 8 };
+const pytorch = { subject: 'pytorch-paella', models: reduced, pixels: 256, steps: 8 };
+
 export const questions: readonly Question[] = [
-  { what: 'Paella v3, this package', subject: 'paella-native', model: 'random:paella-v3', pixels: 256, steps: 8 },
-  { what: 'Paella v3, this package', subject: 'paella-native', model: 'random:paella-v3', pixels: 512, steps: 8 },
-  {
-    what: 'Paella v3, PyTorch',
-    subject: 'pytorch-paella',
-    model: 'random:paella-v3',
-    pixels: 256,
-    steps: 8,
-    compiled: false,
-  },
-  {
-    what: 'Paella v3, PyTorch',
-    subject: 'pytorch-paella',
-    model: 'random:paella-v3',
-    pixels: 256,
-    steps: 8,
-    compiled: true,
-  },
-  {
-    what: 'Stable Diffusion 1.5, diffusers',
-    subject: 'diffusers',
-    model: 'stable-diffusion-v1-5',
-    pixels: 512,
-    steps: 50,
-    compiled: false,
-  },
-  {
-    what: 'Stable Diffusion 1.5, diffusers',
-    subject: 'diffusers',
-    model: 'stable-diffusion-v1-5',
-    pixels: 512,
-    steps: 50,
-    compiled: true,
-  },
-  {
-    what: 'Stable Diffusion 1.5, diffusers',
-    subject: 'diffusers',
-    model: 'stable-diffusion-v1-5',
-    pixels: 512,
-    steps: 20,
-    compiled: false,
-  },
-  {
-    what: 'Stable Diffusion 1.5, diffusers',
-    subject: 'diffusers',
-    model: 'stable-diffusion-v1-5',
-    pixels: 512,
-    steps: 20,
-    compiled: true,
-  },
-  {
-    what: 'Stable Diffusion 1.5, diffusers',
-    subject: 'diffusers',
-    model: 'stable-diffusion-v1-5',
-    pixels: 256,
-    steps: 20,
-    compiled: false,
-  },
-  {
-    what: 'Stable Diffusion 1.5, diffusers',
-    subject: 'diffusers',
-    model: 'stable-diffusion-v1-5',
-    pixels: 256,
-    steps: 20,
-    compiled: true,
-  },
-  {
-    what: 'Stable Diffusion 1.5, stable-diffusion.cpp',
-    subject: 'stable-diffusion.cpp',
-    model: 'stable-diffusion-v1-5',
-    pixels: 512,
-    steps: 20,
-  },
-  {
-    what: 'Stable Diffusion 1.5, stable-diffusion.cpp',
-    subject: 'stable-diffusion.cpp',
-    model: 'stable-diffusion-v1-5',
-    pixels: 256,
-    steps: 20,
-  },
-  { what: 'LCM of Stable Diffusion 1.5, diffusers', subject: 'diffusers', model: 'lcm', pixels: 512, steps: 4 },
-  { what: 'SD-Turbo, diffusers', subject: 'diffusers', model: 'sd-turbo', pixels: 512, steps: 1 },
-  { what: 'SDXL-Turbo, diffusers', subject: 'diffusers', model: 'sdxl-turbo', pixels: 512, steps: 1 },
-  { what: 'SDXL-Turbo, diffusers', subject: 'diffusers', model: 'sdxl-turbo', pixels: 512, steps: 4 },
-  { what: 'aMUSEd 256, diffusers', subject: 'diffusers', model: 'amused-256', pixels: 256, steps: 12 },
+  { what: 'Paella v3, this package', ...own, models: official, pixels: 256 },
+  { what: 'Paella v3, this package', ...own, models: official, pixels: 512 },
+  { what: 'Paella v3 with a short text encoder and no prior, this package', ...own, models: reduced, pixels: 256 },
+  { what: 'the same, PyTorch', ...pytorch, compiled: false },
+  { what: 'the same, PyTorch', ...pytorch, compiled: true },
+  { what: diffusers, ...sd15, pixels: 512, steps: 50, compiled: false },
+  { what: diffusers, ...sd15, pixels: 512, steps: 50, compiled: true },
+  { what: diffusers, ...sd15, pixels: 512, steps: 20, compiled: false },
+  { what: diffusers, ...sd15, pixels: 512, steps: 20, compiled: true },
+  { what: diffusers, ...sd15, pixels: 256, steps: 20, compiled: false },
+  { what: diffusers, ...sd15, pixels: 256, steps: 20, compiled: true },
+  { what: 'Stable Diffusion 1.5, stable-diffusion.cpp', ...cpp, pixels: 512, steps: 20 },
+  { what: 'Stable Diffusion 1.5, stable-diffusion.cpp', ...cpp, pixels: 256, steps: 20 },
+  { what: 'LCM of Stable Diffusion 1.5, diffusers', ...of('lcm-dreamshaper-v7'), pixels: 512, steps: 4 },
+  { what: 'LCM of Stable Diffusion 1.5, diffusers', ...of('lcm-dreamshaper-v7'), pixels: 256, steps: 4 },
+  { what: 'SD-Turbo, diffusers', ...of('sd-turbo'), pixels: 512, steps: 1 },
+  { what: 'SD-Turbo, diffusers', ...of('sd-turbo'), pixels: 256, steps: 1 },
+  { what: 'SDXL-Turbo, diffusers', ...of('sdxl-turbo'), pixels: 512, steps: 1 },
+  { what: 'SDXL-Turbo, diffusers', ...of('sdxl-turbo'), pixels: 512, steps: 4 },
+  { what: 'aMUSEd 256, diffusers', ...of('amused-256'), pixels: 256, steps: 12 },
 ];
+
+function of(model: string) {
+  return { subject: 'diffusers', models: [model] };
+}

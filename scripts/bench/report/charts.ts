@@ -16,8 +16,20 @@ export function chartsOf(machine: Machine): Chart[] {
   return made.flatMap((chart) => (chart ? [chart] : []));
 }
 
-const short = (row: BenchRow) =>
-  `${row.subject === 'diffusers' || row.subject === 'paella-native' ? '' : `${row.subject}: `}${row.model.replace(/^random:/, '')}`;
+/** Charts have room for some twenty letters. */
+const shortNames: readonly [name: RegExp, short: string][] = [
+  [/^random:/, ''],
+  [/^stable-diffusion-v1-5$/, 'SD 1.5'],
+  [/^lcm-dreamshaper-v7$/, 'LCM'],
+];
+const programs: Readonly<Record<string, string>> = { 'pytorch-paella': 'PyTorch', 'stable-diffusion.cpp': 'sd.cpp' };
+
+/** 'paella-v3-256', 'SD 1.5 compiled', 'SD 1.5 sd.cpp' */
+function short({ subject, model, compile }: BenchRow): string {
+  const name = shortNames.reduce((text, [long, brief]) => text.replace(long, brief), model);
+  const how = [programs[subject], compile !== null && compile !== 'eager' ? 'compiled' : undefined];
+  return [name, ...how.filter((part) => part !== undefined)].join(' ');
+}
 
 /** Time of an image, by stage: a panel for each size that a run of bench:peers had. */
 function besideOthers({ name, slug, rows }: Machine): Chart | undefined {
@@ -25,7 +37,11 @@ function besideOthers({ name, slug, rows }: Machine): Chart | undefined {
     const sizes = [...new Set(group.map(size))];
     return sizes.map((pixels): Panel => {
       const own = usualRows(group.filter((row) => size(row) === pixels && row.batch === 1));
-      return { title: `${pixels} px: seconds of an image, by stage`, unit: 's', bars: own.map(barOf) };
+      return {
+        title: `${pixels} px: seconds of an image, by stage; beside each name its number of steps`,
+        unit: 's',
+        bars: own.map(barOf),
+      };
     });
   });
   const shown = panels.filter(({ bars }) => (bars?.length ?? 0) > 0);
@@ -37,13 +53,13 @@ function besideOthers({ name, slug, rows }: Machine): Chart | undefined {
   };
 }
 
+/** All parts of every bar, so that each has its colour in all panels. */
 function barOf(row: BenchRow): Bar {
   const { encode_text: text = 0, prior = 0, decode = 0, denoise = 0 } = row.stages;
-  const named = { 'text encoding': text, prior, steps: denoise, decode };
-  const rest = row.ms.p50 - text - prior - decode - denoise;
-  const parts = Object.entries({ ...named, other: Math.max(0, rest) }).filter(([, ms]) => ms > row.ms.p50 * 0.001);
+  const other = Math.max(0, row.ms.p50 - text - prior - decode - denoise);
+  const parts = Object.entries({ 'text encoding': text, prior, steps: denoise, decode, other });
   return {
-    label: `${short(row)}${row.compile && row.compile !== 'eager' ? ', compiled' : ''}, ${row.steps} ${row.steps === 1 ? 'step' : 'steps'}`,
+    label: `${short(row)}, ${row.steps}`,
     parts: parts.map(([name, ms]) => ({ name, value: ms / row.batch / 1000 })),
   };
 }

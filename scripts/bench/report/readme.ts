@@ -35,6 +35,9 @@ export function speedOf(machines: readonly Machine[], charts: readonly Chart[], 
           { head: 'against ours', cell: ({ against }) => against, right: true },
           { head: 'evidence', cell: ({ evidence }) => evidence },
         ]),
+        lines.some(({ what }) => what.includes('paella-v3-256,'))
+          ? '`paella-v3-256` has two layers of the text encoder instead of 36, and neither CLIP nor the prior.'
+          : undefined,
         chart && `![${chart.alt}](${folder}/${chart.file})`,
       );
     }),

@@ -1,7 +1,7 @@
 /** What the report says before and after the machines: the claim, the questions, the cost, what is not measured. */
 import type { BenchRow } from '../../../lib/cli/bench/schema.js';
 import { type Anchor, claim, others, type Question, questions } from './anchors.js';
-import { imageMs, isImage, type Machine } from './machines.js';
+import { imageMs, isImage, type Machine, usualRows } from './machines.js';
 import { type Column, duration, join, link, table } from './markdown.js';
 
 export function head(files: readonly string[]): string {
@@ -79,7 +79,7 @@ function answer(question: Question, rows: readonly BenchRow[]): string {
     (row) =>
       isImage(row) &&
       row.subject === question.subject &&
-      row.model.startsWith(question.model) &&
+      question.models.includes(row.model) &&
       row.width === question.pixels &&
       row.height === question.pixels &&
       row.steps === question.steps &&
@@ -98,13 +98,14 @@ const examplePrice = 0.1;
 export function cost(machines: readonly Machine[]): string {
   const rows = machines.flatMap((machine) => cheapest(machine).map((row) => ({ machine, row })));
   if (rows.length === 0) return '';
-  const dear = Math.max(...rows.map(({ row }) => imageMs(row)));
+  const [example] = rows;
+  const ms = example ? imageMs(example.row) : 0;
   return join(
     '## What a thousand images cost',
     'With *p* the price of an hour of your machine and *t* the milliseconds of an image:',
     '> cost of 1,000 images = *p* × *t* / 3,600',
-    `For example, ${duration(dear)} an image at ${examplePrice} an hour is ${examplePrice} × ${Math.round(dear)} / 3,600 = ` +
-      `${((examplePrice * dear) / 3600).toFixed(2)} for a thousand. The price is an example, put in your own; the times are the ` +
+    `For example, ${duration(ms)} an image at ${examplePrice} an hour: ${examplePrice} × ${Math.round(ms)} / 3,600 = ` +
+      `${((examplePrice * ms) / 3600).toFixed(2)} for a thousand. The price is an example, put in your own; the times are the ` +
       'shortest per image among the whole images of this page, whatever the batch.',
     table(rows, [
       { head: 'machine', cell: ({ machine }) => machine.name },
@@ -132,7 +133,8 @@ export function cost(machines: readonly Machine[]): string {
 /** The shortest time of an image of each program, model, size and number of steps. */
 function cheapest({ rows }: Machine): BenchRow[] {
   const best = new Map<string, BenchRow>();
-  for (const row of rows.filter((each) => isImage(each) && (each.axis === undefined || each.axis === 'batch'))) {
+  const images = rows.filter((row) => isImage(row) && (row.axis === undefined || row.axis === 'batch'));
+  for (const row of usualRows(images)) {
     const key = [row.subject, row.model, row.width, row.height, row.steps].join(' ');
     const known = best.get(key);
     if (!known || imageMs(row) < imageMs(known)) best.set(key, row);
