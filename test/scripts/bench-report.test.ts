@@ -110,7 +110,7 @@ const diffusers = {
 
 t.test('what nobody measured is missing, on a GPU too', (t) => {
   const markdown = made(documentOf([rowOf([5000])]));
-  t.same(cells(markdown, questions, 'this package', '| 256 |'), [
+  t.same(cells(markdown, questions, 'v3, this package', '| 256 |'), [
     ['Paella v3, this package', '256', '8', '', '5000 ms', '**missing**'],
   ]);
   t.same(cells(markdown, questions, 'SD-Turbo')[0]?.slice(-2), ['**missing**', '**missing**']);
