@@ -71,6 +71,8 @@ t.test('rows: composed of the measured steps and the rest of the same run', (t) 
   t.same(four?.perStep, [2.5, 5, 15]);
   t.equal(four?.rssBytes, 1000);
   t.equal(new Set(rows.map(({ details }) => details?.turns)).size, 1, 'one run');
+  const others = four?.details?.others;
+  if (process.platform === 'linux') t.ok(typeof others === 'number' && others >= 0 && others <= 1, 'what else ran');
   t.match(four?.command, /^npm run bench:peers -- --rounds 2 --warmup 1 --subject 'node test/);
   t.end();
 });

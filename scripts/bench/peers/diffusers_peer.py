@@ -1,17 +1,15 @@
 """Stable Diffusion and aMUSEd through diffusers: whole calls of a pipeline, from the prompt to pixels.
 
-    npm run bench:peers -- --output sd.json \\
-      --subject 'node --import tsx scripts/bench/peers/paella-native-peer.ts --model random:paella-v3 --size 256 --steps 8' \\
-      --subject 'python scripts/bench/peers/diffusers_peer.py --model sd15 --random-weights --size 256,512 --steps 20'
+    npm run bench:peers -- --help
 
-or without others:
+tells how it runs beside others; without others:
 
     python scripts/bench/peers/diffusers_peer.py --model sd15 --random-weights --output sd.json
 
 --random-weights builds the published configuration with random weights; without it the weights come from the hub or its
-cache (or, with --weights, from a folder). Text encoding, the loop and the decoder to pixels are counted; the safety checker
-is off. Needs scripts/bench/peers/requirements.txt. On CUDA (never tried) runs are timed without waiting in between, and the
-stages come from a run of their own.
+cache (or, with --weights, from a folder). Text encoding, the loop and the decoder to pixels are counted; the safety
+checker is off. Needs scripts/bench/peers/requirements.txt. On CUDA (never tried) runs are timed without waiting in
+between, and the stages come from a run of their own.
 """
 
 from __future__ import annotations
@@ -48,7 +46,7 @@ class Stopwatch:
         self.watch_steps(pipeline.scheduler)
 
     def watch_steps(self, scheduler: Any) -> None:
-        """Every scheduler sets its timesteps after the prompt is encoded, and steps once for each pass of the network."""
+        """Schedulers set their timesteps after the prompt is encoded, and step once for each pass of the network."""
         for name in ("set_timesteps", "step"):
             inner = getattr(scheduler, name)
 

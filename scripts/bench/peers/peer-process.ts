@@ -1,5 +1,6 @@
 /** A peer as a child process. */
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import { z } from 'zod';
@@ -14,6 +15,9 @@ import {
 } from './protocol.js';
 
 const failure = z.strictObject({ error: z.string() });
+
+/** USER_HZ, which is 100 on every Linux that Node.js runs on. */
+const millisecondsOfTick = 10;
 
 export class PeerProcess {
   readonly command: string;
@@ -45,6 +49,19 @@ export class PeerProcess {
     const farewell = await this.#answer(farewellSchema);
     this.#child.stdin.end();
     return farewell;
+  }
+
+  /** Milliseconds of CPU that the process has used, all threads; undefined where the system does not tell. */
+  cpuMs(): number | undefined {
+    try {
+      // After the name in parentheses, which may hold anything: utime and stime are fields 14 and 15 (proc(5)).
+      const fields = readFileSync(`/proc/${this.#child.pid}/stat`, 'utf8')
+        .replace(/^.*\) /s, '')
+        .split(' ');
+      return (Number(fields[11]) + Number(fields[12])) * millisecondsOfTick;
+    } catch {
+      return undefined;
+    }
   }
 
   /** Until the process is gone. */

@@ -1,13 +1,16 @@
 """Paella v3 in PyTorch: whole images, from the prompt to pixels, with random weights.
 
-    npm run bench:peers -- --output paella.json \\
-      --subject 'node --import tsx scripts/bench/peers/paella-native-peer.ts --model random:paella-v3-256 --size 256 --steps 8' \\
-      --subject 'python scripts/bench/peers/pytorch_paella_peer.py --size 256 --steps 8'
+    npm run bench:peers -- --help
+
+tells how it runs beside others; without others:
+
+    python scripts/bench/peers/pytorch_paella_peer.py --size 256 --steps 8 --output paella.json
 
 The networks are those of scripts/reference/ (the official shapes; attention by PyTorch's fused kernel instead of the
-reference's written-out one), in the official order of work: two passes a step, one after another, guidance on the logits, a
-draw from the softmax, tokens made noise again. --text-layers 36 is ByT5-XL; 2, the default, is the text encoder of
-random:paella-v3-256. CLIP and the prior are not run. Needs scripts/bench/peers/requirements.txt. CUDA was never tried.
+reference's written-out one), in the official order of work: two passes a step, one after another, guidance on the
+logits, a draw from the softmax, tokens made noise again. --text-layers 36 is ByT5-XL; 2, the default, is the text
+encoder of random:paella-v3-256. CLIP and the prior are not run. Needs scripts/bench/peers/requirements.txt. CUDA was
+never tried.
 """
 
 from __future__ import annotations
@@ -94,7 +97,7 @@ class PytorchPaellaPeer:
         return [
             {
                 "subject": "pytorch-paella", "version": torch_device.runtimes()["torch"],
-                "model": "random:paella-v3-256" if options.text_layers == 2 else f"paella-v3, ByT5 of {options.text_layers} layers",
+                "model": self._model_name(),
                 "weights": "random", "device": torch_device.device_name(self.device), "backend": options.device,
                 "precision": options.precision, "threads": options.threads if options.device == "cpu" else None,
                 "width": size, "height": size, "batch": batch, "steps": counts, "measureSteps": options.measure_steps,
@@ -104,6 +107,10 @@ class PytorchPaellaPeer:
             }
             for mode, size, batch, counts in self.products
         ]  # fmt: skip
+
+    def _model_name(self) -> str:
+        layers = self.options.text_layers
+        return "random:paella-v3-256" if layers == 2 else f"paella-v3 with {layers} layers of ByT5"
 
     def run(self, case: int, prompts: list[str], seed: int) -> dict[str, Any]:
         on_cpu = self.device.type == "cpu"
@@ -148,8 +155,10 @@ class PytorchPaellaPeer:
         ms = [(b - a) * 1e3 for a, b in zip(marks, marks[1:])]
         return {"ms": sum(ms), "stepMs": ms[1:-1], "stages": {"encode_text": ms[0], "decode": ms[-1]}}
 
-    def _guided(self, network: Any, tokens: torch.Tensor, r: torch.Tensor, condition: torch.Tensor, negative: torch.Tensor):
-        """fp32 logits. As one batch both need conditions of one length, so the shorter is repeated: fair for speed only."""
+    def _guided(
+        self, network: Any, tokens: torch.Tensor, r: torch.Tensor, condition: torch.Tensor, negative: torch.Tensor
+    ):
+        """fp32 logits. One batch needs conditions of one length: the shorter is repeated, fair for speed only."""
         if self.options.batched_guidance:
             repeated = negative.repeat(1, -(-condition.shape[1] // negative.shape[1]), 1)[:, : condition.shape[1]]
             both = network(tokens.repeat(2, 1, 1), r.repeat(2), torch.cat([condition, repeated])).float()

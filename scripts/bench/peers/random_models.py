@@ -1,13 +1,14 @@
 """Stable Diffusion 1.5, its few-step kin, and aMUSEd with random weights, for measurements of speed.
 
-The configurations are those that the models' authors published (config.json of each component). Values are what PyTorch
-initialises with; speed does not depend on them as long as they are finite, which the peers check. Instead of CLIP's table
-of merges, which would have to be downloaded, the tokenizer knows single bytes; the text encoder gets its 77 tokens anyway.
+The configurations are those that the models' authors published (config.json of each component). Values are what
+PyTorch initialises with; speed does not depend on them as long as they are finite, which the peers check. Instead of
+CLIP's table of merges, which would have to be downloaded, the tokenizer knows single bytes; the text encoder gets its
+77 tokens anyway.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -36,24 +37,22 @@ NOISE = {
 
 @dataclass(frozen=True)
 class Model:
-    """hub: repository of the trained weights. guidance: the scale its authors use. double: guidance costs a second pass."""
+    """hub: repository of the trained weights. guidance: its authors' scale. double: guidance costs a second pass."""
 
     name: str
     hub: str
     guidance: float
     double: bool
     scheduler: str
-    sizes: str
-    call: dict[str, Any] = field(default_factory=dict)
 
 
 MODELS = {
-    "sd15": Model("stable-diffusion-v1-5", "stable-diffusion-v1-5/stable-diffusion-v1-5", 7.5, True, "dpm++", "512"),
-    "lcm": Model("lcm-dreamshaper-v7", "SimianLuo/LCM_Dreamshaper_v7", 8.0, False, "lcm", "512"),
-    "sd-turbo": Model("sd-turbo", "stabilityai/sd-turbo", 0.0, False, "euler-trailing", "512"),
-    "sdxl-turbo": Model("sdxl-turbo", "stabilityai/sdxl-turbo", 0.0, False, "euler-trailing", "512"),
-    "amused-256": Model("amused-256", "amused/amused-256", 10.0, True, "amused", "256"),
-    "amused-512": Model("amused-512", "amused/amused-512", 10.0, True, "amused", "512"),
+    "sd15": Model("stable-diffusion-v1-5", "stable-diffusion-v1-5/stable-diffusion-v1-5", 7.5, True, "dpm++"),
+    "lcm": Model("lcm-dreamshaper-v7", "SimianLuo/LCM_Dreamshaper_v7", 8.0, False, "lcm"),
+    "sd-turbo": Model("sd-turbo", "stabilityai/sd-turbo", 0.0, False, "euler-trailing"),
+    "sdxl-turbo": Model("sdxl-turbo", "stabilityai/sdxl-turbo", 0.0, False, "euler-trailing"),
+    "amused-256": Model("amused-256", "amused/amused-256", 10.0, True, "amused"),
+    "amused-512": Model("amused-512", "amused/amused-512", 10.0, True, "amused"),
 }
 
 

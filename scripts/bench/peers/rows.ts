@@ -10,6 +10,8 @@ export interface Series {
   warmup: number;
   first: Measurement | undefined;
   runs: Measurement[];
+  /** For each of `runs`: which share of the machine's cores went to processes that are no subjects, 0..1. */
+  others: number[];
   /** When the first of `runs` began, ISO 8601. */
   time: string;
   farewell: Farewell | undefined;
@@ -46,7 +48,7 @@ function rowOf(series: Series, steps: number, command: string, turns: string): B
     peakBytes: series.farewell?.peakBytes ?? null,
     rssBytes: series.farewell?.rssBytes ?? null,
     perStep: perStepOf(series.runs),
-    details: { ...details, turns },
+    details: { ...details, turns, ...(series.others.length > 0 ? { others: round(median(series.others)) } : {}) },
   };
 }
 

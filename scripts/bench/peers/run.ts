@@ -2,6 +2,7 @@
  * `npm run bench:peers`: this package and others on one machine, in turns, into one document of the schema of `paella bench`.
  * Every subject is a process that stays loaded; nothing else runs while one of them does.
  */
+import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { environment } from '../../../lib/cli/bench/environment.js';
@@ -78,7 +79,10 @@ async function measure(): Promise<void> {
   }
   state.environment = await surroundings(hellos);
   state.series = hellos.map(({ cases, loadMs }) =>
-    cases.map((each) => ({ case: each, loadMs, warmup, first: undefined, runs: [], time: '', farewell: undefined })),
+    cases.map((each) => ({
+      ...{ case: each, loadMs, warmup },
+      ...{ first: undefined, runs: [], others: [], time: '', farewell: undefined },
+    })),
   );
   for (let i = 0; i < warmup; i++) await round('warm-up', i);
   for (let i = 0; i < rounds; i++) {
@@ -98,14 +102,44 @@ async function round(name: string, number: number): Promise<void> {
       const { subject, model, width, height, batch } = series.case;
       const time = new Date().toISOString();
       const prompts = Array.from({ length: batch }, freshPrompt);
+      const before = used();
       const measured = await peer.run({ run, prompts, seed: 1 + number * batch });
+      const others = othersSince(before);
       if (number < warmup) series.first ??= measured;
       else {
         if (series.runs.length === 0) series.time = time;
         series.runs.push(measured);
+        if (others !== undefined) series.others.push(others);
       }
       say(`${name}: ${subject}, ${model}, ${width}×${height} px, batch ${batch}: ${(measured.ms / 1000).toFixed(2)} s`);
     }
+}
+
+interface Usage {
+  wall: number;
+  /** Of all cores. */
+  busy: number;
+  /** Of the subjects; undefined where the system does not tell. */
+  own: number | undefined;
+}
+
+/** Milliseconds until now. */
+function used(): Usage {
+  const times = os.cpus().map(({ times: { user, nice, sys, irq } }) => user + nice + sys + irq);
+  const own = peers.map((peer) => peer.cpuMs());
+  return {
+    wall: performance.now(),
+    busy: times.reduce((sum, ms) => sum + ms, 0),
+    own: own.includes(undefined) ? undefined : own.reduce<number>((sum, ms) => sum + (ms ?? 0), 0),
+  };
+}
+
+/** Which share of all cores processes had that are no subjects: whoever reads the times should know. */
+function othersSince(before: Usage): number | undefined {
+  const now = used();
+  if (before.own === undefined || now.own === undefined) return undefined;
+  const others = now.busy - before.busy - (now.own - before.own);
+  return Math.min(1, Math.max(0, others / ((now.wall - before.wall) * os.cpus().length)));
 }
 
 /** Never the same twice, so that nobody's cache of encoded prompts makes text encoding free; all of one length. */

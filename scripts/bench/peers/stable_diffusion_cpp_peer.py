@@ -3,10 +3,11 @@
     python scripts/bench/peers/stable_diffusion_cpp_peer.py --random-weights build/sd15-random --size 256 --steps 20 \\
       --measure-steps 3 --output sd-cpp.json
 
---random-weights FOLDER writes Stable Diffusion 1.5 with random weights (fp16, 2 GB) into that folder if it is not there yet,
-which needs the other requirements of scripts/bench/peers/requirements.txt once. --weights takes trained ones: a file
-(safetensors, ckpt, gguf) or a folder of diffusers. The library is the one in the pip package stable-diffusion-cpp-python;
-on a GPU it has to be built for that: CMAKE_ARGS='-DSD_CUDA=ON' (never tried with this script).
+--random-weights FOLDER writes Stable Diffusion 1.5 with random weights (fp16, 2 GB) into that folder if it is not there
+yet, which needs the other requirements of scripts/bench/peers/requirements.txt once. --weights takes trained ones: a
+file (safetensors, ckpt, gguf) or a folder of diffusers. The library is the one in the pip package
+stable-diffusion-cpp-python; on a GPU it has to be built for that: CMAKE_ARGS='-DSD_CUDA=ON' (never tried with this
+script).
 
 Images of a batch are made one after another: the program has no batches of its own.
 """
@@ -21,7 +22,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import stable_diffusion_cpp
 from stable_diffusion_cpp import StableDiffusion
 from stable_diffusion_cpp import stable_diffusion_cpp as library
 
@@ -30,6 +30,12 @@ from worker import argument_parser, cpu_name, main
 PRECISIONS = {"fp16": "f16", "bf16": "bf16", "fp32": "f32", "q8_0": "q8_0"}
 GUIDANCE = 7.0
 PACKAGE = "stable-diffusion-cpp-python"
+# What the library's log says at the end of each part.
+PHRASES = {
+    "encoded": b"get_learned_condition completed",
+    "denoised": b"latent images completed",
+    "decoded": b"decode_first_stage completed",
+}
 
 
 class StableDiffusionCppPeer:
@@ -48,7 +54,9 @@ class StableDiffusionCppPeer:
             diffusion_conv_direct=options.conv_direct, vae_conv_direct=options.conv_direct, verbose=True,
         )  # fmt: skip
         if not self.engine.model:
-            raise RuntimeError(f"stable-diffusion.cpp could not load {options.random_weights or options.weights}: see above")
+            raise RuntimeError(
+                f"stable-diffusion.cpp could not load {options.random_weights or options.weights}: see above"
+            )
         self.listener = library.sd_log_callback(self._hear)  # held, or it would be collected
         library.sd_set_log_callback(self.listener, ctypes.c_void_p(0))
 
@@ -56,8 +64,7 @@ class StableDiffusionCppPeer:
         """The library says when it has encoded the prompt, when it has all steps, and when it has decoded."""
         if level >= 2:  # warnings and errors
             print(text.decode("utf-8", "replace"), end="", file=sys.stderr)
-        for name, phrase in (("encoded", b"get_learned_condition completed"), ("decoded", b"decode_first_stage completed"),
-                             ("denoised", b"latent images completed")):  # fmt: skip
+        for name, phrase in PHRASES.items():
             if phrase in text:
                 self.marks[name] = time.perf_counter()
 
@@ -68,14 +75,13 @@ class StableDiffusionCppPeer:
     def cases(self) -> list[dict[str, Any]]:
         options = self.options
         steps = [options.steps] if options.measure_steps else [[count] for count in options.steps]
-        self.products = [
-            (size, batch, counts) for size in options.size for batch in options.batch for counts in steps
-        ]
+        self.products = [(size, batch, counts) for size in options.size for batch in options.batch for counts in steps]
         info = library.sd_get_system_info().decode()
         return [
             {
-                "subject": "stable-diffusion.cpp", "version": f"{PACKAGE} {version()}", "model": "stable-diffusion-v1-5",
-                "weights": "random" if options.random_weights else "trained", "device": options.device_name or cpu_name(),
+                "subject": "stable-diffusion.cpp", "version": f"{PACKAGE} {version()}",
+                "model": "stable-diffusion-v1-5", "weights": "random" if options.random_weights else "trained",
+                "device": options.device_name or cpu_name(),
                 "backend": "ggml", "precision": options.precision, "threads": options.threads, "width": size,
                 "height": size, "batch": batch, "steps": counts, "measureSteps": options.measure_steps,
                 "guidance": GUIDANCE, "scheduler": options.sampler, "compile": None,
@@ -146,7 +152,10 @@ def write_random_weights(folder: Path) -> None:
     tensors = pipeline.text_encoder.state_dict()
     names = {name: name if name.startswith("text_model.") else f"text_model.{name}" for name in tensors}
     (unfinished / "text_encoder").mkdir()
-    save_file({names[name]: tensor.contiguous() for name, tensor in tensors.items()}, unfinished / "text_encoder/model.safetensors")
+    save_file(
+        {names[name]: tensor.contiguous() for name, tensor in tensors.items()},
+        unfinished / "text_encoder/model.safetensors",
+    )
     unfinished.rename(folder)
 
 

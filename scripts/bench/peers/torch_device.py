@@ -73,7 +73,10 @@ def gpus(device: torch.device) -> list[dict[str, Any]]:
         "computeCapability": f"{properties.major}.{properties.minor}",
     }
     asked = subprocess.run(
-        ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"], capture_output=True, text=True, check=False
+        ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return [{**found, "driver": asked.stdout.splitlines()[0].strip()} if asked.returncode == 0 else found]
 

@@ -1,7 +1,7 @@
 """What the peers have in common: their side of the conversation with scripts/bench/peers/run.ts, which measures.
 
-A peer is a process. It loads what it has to load, says on its standard output which cases it can run, and runs one each time
-it is asked to, so that peers can take turns (A B A B) with everything loaded. One JSON document a line:
+A peer is a process. It loads what it has to load, says on its standard output which cases it can run, and runs one each
+time it is asked to, so that peers can take turns (A B A B) with everything loaded. One JSON document a line:
 
     peer   {"cases": [{...}], "loadMs": 1234, "runtimes": {"torch": "2.15.0"}}
     run.ts {"run": 0, "prompts": ["red foxes in the snow"], "seed": 7}
@@ -27,11 +27,12 @@ from typing import Any, Protocol, TextIO
 
 ROOT = Path(__file__).resolve().parents[3]
 
+
 class Peer(Protocol):
     def load(self) -> None: ...
 
     def cases(self) -> list[dict[str, Any]]:
-        """Fields of lib/cli/bench/schema.json, but `steps` is a list; `measureSteps` is the number that a run does, or None."""
+        """Fields of lib/cli/bench/schema.json; but `steps` is a list, and `measureSteps` says how many a run does."""
 
     def run(self, case: int, prompts: list[str], seed: int) -> dict[str, Any]: ...
 

@@ -102,6 +102,7 @@ function beside(rows: readonly MachineRow[]): string {
     { head: 'evidence', cell: ({ evidence }) => evidence },
   ];
   const runs = Math.min(...rows.map(({ ms }) => ms.runs));
+  const others = rows.flatMap(({ details }) => (typeof details?.others === 'number' ? [details.others] : []));
   return join(
     `### Beside others, ${sizes.join(' and ')} px`,
     `In turns, ${runs} rounds after ${rows[0]?.warmup ?? 0} to warm up.` +
@@ -109,6 +110,9 @@ function beside(rows: readonly MachineRow[]): string {
         ? ` *Against ours*: the time of an image over that of paella-native at ${steps.join(' or ')} steps, the median over the rounds.`
         : ''),
     table(rows, columns),
+    others.length === 0
+      ? 'What else ran on the machine meanwhile was not recorded.'
+      : `Meanwhile other processes had ${percent(Math.min(...others))} to ${percent(Math.max(...others))} of the cores.`,
     ...notes(rows),
     commandsOf(rows),
   );
