@@ -23,7 +23,7 @@ const { values } = parseArgs({
     limit: { type: 'string', default: '1.5' },
     rounds: { type: 'string', default: '40' },
     native: { type: 'string' },
-    profile: { type: 'string', default: path.join(root, 'docs/benchmarks/profile.json') },
+    profile: { type: 'string', default: path.join(root, 'scripts/bench/profile.json') },
   },
 });
 

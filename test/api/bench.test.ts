@@ -1,5 +1,6 @@
 // `paella bench` as a user meets it: every scenario in a short form, what it writes, and what keeps it from writing.
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import sharp from 'sharp';
 import t, { type Test } from 'tap';
@@ -8,12 +9,14 @@ import type { BenchDocument } from '../../lib/cli/bench/schema.js';
 import { packageVersion } from '../../lib/package-root.cjs';
 import { nativeProgram } from '../../scripts/setup/native.mjs';
 import { temporaryFolder, testModel } from './support/engine.js';
-import { paella, type RunOptions } from './support/process.js';
+import { paella, type RunOptions, run } from './support/process.js';
 
 const model = ['--model', testModel, '--backend', 'cpu'];
 const quick = ['--steps', '1', '--repeat', '2', '--warmup', '1'];
 
-const bench = (args: readonly string[], options?: RunOptions) => paella(['bench', ...model, ...args], options);
+/** One thread unless told otherwise: two that wait for each other are slow where others want the cores too. */
+const bench = (args: readonly string[], options?: RunOptions) =>
+  paella(['bench', ...model, ...(args.includes('--threads') ? [] : ['--threads', '1']), ...args], options);
 
 /** Checked against the schema. */
 async function rowsOf(t: Test, args: readonly string[]): Promise<BenchDocument['rows']> {
@@ -49,7 +52,7 @@ t.test('single: lists give their product, and rows describe themselves', async (
     ms: { runs: 3, min: Number, p50: Number, p90: Number },
     stages: { unet: Number, decode: Number },
     peakBytes: Number,
-    command: `paella bench --model ${testModel} --repeat 3 --warmup 1 --backend cpu --steps 2 --count 2`,
+    command: `paella bench --model ${testModel} --repeat 3 --warmup 1 --backend cpu --threads 1 --steps 2 --count 2`,
   });
   t.ok(Number(rows[0]?.stages.encode_text) > 0, 'each call encodes its text');
 });
@@ -138,6 +141,8 @@ t.test('scaling', async (t) => {
     ],
   );
   t.equal(rows[5]?.maxBatch, 9, 'one batch');
+  t.match(rows[1]?.command, / --repeat 1 --warmup 1 .*--threads 1 --width 64 --steps 1 --count 1$/);
+  t.notMatch(rows[1]?.command, /scaling/, 'a point is what `single` measures');
 });
 
 t.test('cold', async (t) => {
@@ -161,11 +166,11 @@ t.test('soak', async (t) => {
 });
 
 t.test('two configurations in turns', async (t) => {
-  const args = ['--steps', '1', '--repeat', '6', '--against', 'steps=2 threads=1'];
+  const args = ['--steps', '1', '--repeat', '6', '--against', 'steps=2 threads=2'];
   const rows = await rowsOf(t, args);
   t.match(rows, [
     { pair: { side: 'A' }, steps: 1, ms: { runs: 6 } },
-    { pair: { side: 'B' }, steps: 2, threads: 1, ms: { runs: 6 } },
+    { pair: { side: 'B' }, steps: 2, threads: 2, ms: { runs: 6 } },
   ]);
   t.equal(rows[0]?.pair?.id, rows[1]?.pair?.id);
   const { stdout } = await bench(args);
@@ -189,6 +194,16 @@ t.test('formats, files, charts', async (t) => {
   await write('-o', 'md', '--output', 'b.txt', '--chart', 'b.png');
   t.match(readFileSync(path.join(cwd, 'b.txt'), 'utf8'), /p50 ms/);
   t.equal((await sharp(path.join(cwd, 'b.png')).metadata()).format, 'png');
+});
+
+t.test('a pipe stays a pipe', async (t) => {
+  const cwd = temporaryFolder(t);
+  const pipe = path.join(cwd, 'pipe');
+  spawnSync('mkfifo', [pipe]);
+  const [read, written] = await Promise.all([run('cat', [pipe]), bench([...quick, '-o', pipe, '-o', 'json'])]);
+  t.equal(written.code, 0, written.stderr);
+  t.equal(parseDocument(read.stdout, 'pipe').rows.length, 1);
+  t.ok(statSync(pipe).isFIFO());
 });
 
 t.test('--compare', async (t) => {
@@ -307,28 +322,36 @@ t.test('interrupted: what is done is kept, at every stage', async (t) => {
     ['server', ['--scenario', 'server', '--rate', '20', '--duration', '1000', '--steps', '1', '--max-batch', '1']],
     ['stages', ['--scenario', 'stages', '--repeat', '100000', '--steps', '1']],
     ['cold', ['--scenario', 'cold', '--repeat', '100000', '--warmup', '0', '--steps', '1']],
-    // Its warm-up comes first.
-    ['soak', ['--scenario', 'soak', '--generations', '100000', '--steps', '1']],
     ['paired', ['--repeat', '100000', '--steps', '1', '--against', 'steps=2']],
   ];
-  for (const [name, args] of cases) {
+  const interrupt = async ([name, args]: (typeof cases)[number], afterMs: number) => {
     const file = `${name}.json`;
-    const outcome = await bench([...args, '-o', file], {
-      cwd,
-      kill: { signal: 'SIGINT', afterMs: name === 'soak' ? 10_000 : 3000 },
-    });
+    const kill = { signal: 'SIGINT', afterMs } as const;
+    const outcome = await bench([...args, '-o', file], { cwd, kill });
     t.equal(outcome.signal, null);
     t.equal(outcome.code, 130, outcome.stderr);
     t.match(outcome.stderr, /paella: interrupted\n$/);
     const document = parseDocument(readFileSync(path.join(cwd, file), 'utf8'), file);
     t.equal(document.complete, false);
     t.ok(document.rows.length > 0 && document.rows.every(({ ms }) => ms.runs > 0), `${name}: its row so far`);
-  }
-  const early = await bench(['--model', 'random:paella-v3-small', '-o', 'early.json'], {
-    cwd,
-    kill: { signal: 'SIGINT', afterMs: 450 },
-  });
-  t.equal(early.code ?? 130, 130, 'while it starts, loads or warms up');
+  };
+  await Promise.all(cases.map((each) => interrupt(each, 8000)));
+  // Its warm-up comes first.
+  await interrupt(['soak', ['--scenario', 'soak', '--generations', '100000', '--steps', '1']], 10_000);
+  // While it loads or warms up; before it listens, the signal ends it as any program.
+  const slow = [
+    'bench',
+    '--model',
+    'random:paella-v3-small',
+    '--backend',
+    'cpu',
+    '--width',
+    '1024',
+    '-o',
+    'early.json',
+  ];
+  const early = await paella(slow, { cwd, kill: { signal: 'SIGINT', afterMs: 900 } });
+  t.ok(early.code === 130 || early.signal === 'SIGINT', `${early.code} ${early.signal}: ${early.stderr}`);
   if (existsSync(path.join(cwd, 'early.json')))
     t.equal(parseDocument(readFileSync(path.join(cwd, 'early.json'), 'utf8'), 'early.json').complete, false);
   t.notOk(

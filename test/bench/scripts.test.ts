@@ -155,7 +155,7 @@ t.test('guard: ratios beside those of the profile', async (t) => {
 });
 
 t.test("the repository's own profile", async (t) => {
-  const { schema, ratios } = JSON.parse(readFileSync(path.join(root, 'docs/benchmarks/profile.json'), 'utf8'));
+  const { schema, ratios } = JSON.parse(readFileSync(path.join(root, 'scripts/bench/profile.json'), 'utf8'));
   t.equal(schema, 'paella-bench-profile/1');
   t.ok(ratios.length > 0);
 });

@@ -4,6 +4,7 @@ import { Paella } from '../../engine/paella.js';
 import type { StageTimings } from '../../engine/types.js';
 import type { GeneratedImage } from '../../images/generated-image.js';
 import type { GenerateOptions } from '../../options/generate-options.js';
+import type { LoadProgress } from '../../options/load-options.js';
 import { subject } from './environment.js';
 import type { BenchRow } from './schema.js';
 import type { Configuration } from './settings.js';
@@ -17,6 +18,12 @@ export interface Call {
 
 /** What is not the same in the rows of every scenario. */
 type OwnFields = Partial<BenchRow> & Pick<BenchRow, 'scenario' | 'warmup' | 'samples'>;
+
+/** Who hears of loading, and can stop it and every call. */
+interface Loading {
+  signal: AbortSignal;
+  loading(progress: LoadProgress): void;
+}
 
 export class Session {
   readonly engine: Paella;
@@ -35,9 +42,9 @@ export class Session {
     this.#signal = signal;
   }
 
-  static async open(configuration: Configuration, signal: AbortSignal): Promise<Session> {
+  static async open(configuration: Configuration, { signal, loading }: Loading): Promise<Session> {
     const start = performance.now();
-    const engine = await Paella.load({ ...configuration.load, signal });
+    const engine = await Paella.load({ ...configuration.load, signal, onProgress: loading });
     return new Session(engine, configuration, performance.now() - start, signal);
   }
 
@@ -103,10 +110,10 @@ export class Session {
 /** Opens, works, and closes whatever happens. */
 export async function withSession<T>(
   configuration: Configuration,
-  signal: AbortSignal,
+  during: Loading,
   work: (session: Session) => Promise<T>,
 ): Promise<T> {
-  const session = await Session.open(configuration, signal);
+  const session = await Session.open(configuration, during);
   try {
     return await work(session);
   } finally {

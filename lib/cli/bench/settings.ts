@@ -101,7 +101,7 @@ function checkScenario(args: Arguments, { scenario, rates, search, durationSecon
     if (args[option] !== undefined && !where.includes(scenario))
       throw invalidOption(option, `nothing in the scenario ${scenario} (only in ${where.join(', ')})`, args[option]);
   if (scenario === 'server' && (rates.length === 0) === (search === undefined))
-    throw invalidOption('rate', 'either rates (images per second) or --find-rate', args.rate);
+    throw invalidOption('rate', 'either rates (requests per second) or --find-rate', args.rate);
   if (scenario === 'soak' && durationSeconds !== undefined && generations !== undefined)
     throw invalidOption('generations', 'nothing beside --duration', generations);
 }

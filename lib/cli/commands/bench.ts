@@ -59,11 +59,18 @@ async function measure(args: Arguments, document: BenchDocument, signal: AbortSi
   const combinations = configurationsOf(args);
   const progress = new Progress();
   let text = '';
+  let shown = 0;
   const bench: Bench = {
     settings,
     signal,
     emit: (row) => document.rows.push(row),
-    progress: (what, done, total) => progress.bar(`${text}${what}`, done, total),
+    progress: (what, done, total) => {
+      // Writing to a terminal takes time too.
+      if (performance.now() - shown < 50 && done < total) return;
+      shown = performance.now();
+      progress.bar(`${text}${what}`, done, total);
+    },
+    loading: progress.loading,
   };
   try {
     if (other) return await againstEachOther(args, other, bench);

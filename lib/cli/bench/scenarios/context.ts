@@ -1,4 +1,5 @@
 /** What every scenario gets beside its configuration. */
+import type { LoadProgress } from '../../../options/load-options.js';
 import type { BenchRow } from '../schema.js';
 import type { Settings } from '../settings.js';
 
@@ -9,6 +10,7 @@ export interface Bench {
   /** Takes a row; from then on nothing loses it. */
   emit(row: BenchRow): void;
   progress(text: string, done: number, total: number): void;
+  loading(progress: LoadProgress): void;
 }
 
 /**

@@ -17,7 +17,7 @@ export async function offline(given: Configuration, bench: Bench): Promise<void>
   const { repeat, concurrency } = settings;
   const before = warmupOf(settings.warmup);
   const configuration = fullBatches(given);
-  await withSession(configuration, signal, async (session) => {
+  await withSession(configuration, bench, async (session) => {
     await session.warmUp(before, (done) => progress('warm-up', done, before + repeat));
     const ends: number[] = [];
     const timings: Parameters<typeof stageMedians>[0][number][] = [];

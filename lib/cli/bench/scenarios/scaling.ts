@@ -28,12 +28,15 @@ export async function scaling(args: Arguments, bench: Bench): Promise<void> {
   for (const axis of bench.settings.axes)
     for (const value of valuesOf(axis, args)) {
       if (bench.signal.aborted) return;
-      const configuration = configurationOf(args, { [optionOf[axis]]: value });
+      // Each point is what `single` measures, and its command says so.
+      const alone = { ...args, scenario: undefined };
+      const point = { [optionOf[axis]]: value };
+      const { count = 1 } = configurationOf(alone, point).generate;
       // The largest batch must fit into one.
-      const { count = 1 } = configuration.generate;
-      const load = count > 8 ? { maxBatch: count, ...configuration.load } : configuration.load;
+      const room = count > 8 && args.maxBatch === undefined ? { maxBatch: count } : {};
+      const configuration = configurationOf(alone, { ...point, ...room });
       const progress: Bench['progress'] = (text, done, total) =>
         bench.progress(`${axis} ${String(value)}: ${text}`, done, total);
-      await single({ ...configuration, load }, { ...bench, progress }, { axis });
+      await single(configuration, { ...bench, progress }, { axis });
     }
 }

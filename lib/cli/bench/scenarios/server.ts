@@ -24,7 +24,7 @@ interface Trial {
 
 export async function server(configuration: Configuration, bench: Bench): Promise<void> {
   const { settings, signal, emit } = bench;
-  await withSession(configuration, signal, async (session) => {
+  await withSession(configuration, bench, async (session) => {
     const usual = await warmUp(session, bench);
     const { command } = configuration;
     if (settings.search) {

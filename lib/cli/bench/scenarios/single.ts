@@ -43,7 +43,7 @@ export async function single(configuration: Configuration, bench: Bench, own: Pa
   const { settings, signal, emit, progress } = bench;
   const { repeat } = settings;
   const before = warmupOf(settings.warmup);
-  await withSession(configuration, signal, async (session) => {
+  await withSession(configuration, bench, async (session) => {
     await session.warmUp(before, (done) => progress('warm-up', done, before + repeat));
     const series = new Series(session);
     await repeated(repeat, signal, async (i) => {
@@ -61,8 +61,8 @@ export async function paired(a: Configuration, b: Configuration, bench: Bench): 
   const before = warmupOf(settings.warmup);
   const total = 2 * (before + repeat);
   const id = new Date().toISOString();
-  await withSession(a, signal, (sessionA) =>
-    withSession(b, signal, async (sessionB) => {
+  await withSession(a, bench, (sessionA) =>
+    withSession(b, bench, async (sessionB) => {
       await sessionA.warmUp(before, (done) => progress('warm-up', done, total));
       await sessionB.warmUp(before, (done) => progress('warm-up', before + done, total));
       const [seriesA, seriesB] = [new Series(sessionA), new Series(sessionB)];

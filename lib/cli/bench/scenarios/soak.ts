@@ -17,7 +17,7 @@ export async function soak(configuration: Configuration, bench: Bench): Promise<
   // A short run has a short warm-up: the rules of a run of seconds are not those of one of hours.
   const before =
     limitMs === undefined ? Math.min(warmup, Math.ceil(most * 0.3)) : Math.min(warmup, Math.ceil(limitMs / 50));
-  await withSession(configuration, signal, async (session) => {
+  await withSession(configuration, bench, async (session) => {
     // What a server does with an image; sharp works on threads of its own.
     const generation = async () => {
       const start = performance.now();

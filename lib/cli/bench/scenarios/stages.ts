@@ -11,7 +11,7 @@ export async function stages(configuration: Configuration, bench: Bench): Promis
   const { settings, signal, emit, progress } = bench;
   const { repeat } = settings;
   const before = warmupOf(settings.warmup);
-  await withSession(configuration, signal, async (session) => {
+  await withSession(configuration, bench, async (session) => {
     await session.warmUp(before, (done) => progress('warm-up', done, before + repeat));
     const noFloor = noFloorBecause(session);
     // In these steps both conditions are computed.
