@@ -30,8 +30,7 @@ export function readSources(folder: string): Sources {
     .filter((name) => name.endsWith('.json'))
     .toSorted()) {
     const text = readFileSync(path.join(folder, file), 'utf8');
-    const kind = JSON.parse(text) as { schema?: string; benchmark?: string };
-    if (kind.schema?.startsWith('paella-bench-profile/')) continue; // ratios that bench:check compares with
+    const kind = JSON.parse(text) as { benchmark?: string };
     if (kind.benchmark === 'convert') sources.conversions.push({ file, document: conversionSchema.parse(kind) });
     else sources.documents.push({ file, document: parseDocument(text, path.join(folder, file)) });
   }
