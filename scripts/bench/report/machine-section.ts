@@ -112,7 +112,7 @@ function beside(rows: readonly MachineRow[]): string {
     table(rows, columns),
     others.length === 0
       ? 'What else ran on the machine meanwhile was not recorded.'
-      : `Meanwhile other processes had ${percent(Math.min(...others))} to ${percent(Math.max(...others))} of the cores.`,
+      : `Meanwhile other processes had at most ${percent(Math.max(...others))} of the cores.`,
     ...notes(rows),
     commandsOf(rows),
   );
@@ -135,8 +135,10 @@ function notes(rows: readonly BenchRow[]): string[] {
   const small = rows.some((row) => row.model === 'random:paella-v3-256');
   if (small)
     said.push(
-      '`paella-v3-256` is the official model with two layers of its text encoder instead of 36, and without CLIP and the prior; ' +
-        'on both sides.',
+      '`paella-v3-256` is the official model with two layers of its text encoder instead of 36, and without CLIP and the prior' +
+        (rows.some(({ subject }) => subject === 'pytorch-paella')
+          ? ': on both sides.'
+          : '. The other programs run all of their models, so this is no comparison of whole pipelines; `paella-v3` in another table is.'),
     );
   return said;
 }
