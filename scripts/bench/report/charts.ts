@@ -73,9 +73,17 @@ const axes = {
 /** Time of an image against steps, pixels and batch: a curve for all rows that differ in nothing else. */
 function against({ name, slug, rows }: Machine): Chart | undefined {
   const panels = (['steps', 'pixels', 'batch'] as const).flatMap((axis): Panel[] => {
-    const curves = curvesAlong(rows.filter(isImage), axis);
-    if (curves.length === 0) return [];
-    return [{ title: `Seconds of an image against ${axes[axis].title}`, unit: 's', xTitle: axes[axis].title, curves }];
+    // Sizes are far apart: a panel for each, where they are not what changes.
+    const groups =
+      axis === 'pixels' ? [rows] : [...new Set(rows.map(size))].map((px) => rows.filter((row) => size(row) === px));
+    return groups.flatMap((group): Panel[] => {
+      const curves = curvesAlong(group.filter(isImage), axis);
+      const [first] = curves;
+      if (!first) return [];
+      const only = curves.length === 1 ? `: ${first.name}` : '';
+      const { title } = axes[axis];
+      return [{ title: `Seconds of an image against ${title}${only}`, unit: 's', xTitle: title, curves }];
+    });
   });
   if (panels.length === 0) return undefined;
   return {
@@ -100,7 +108,11 @@ function curvesAlong(rows: readonly MachineRow[], axis: keyof typeof axes): Curv
     const [first] = group;
     if (!first || new Set(points.map(({ x }) => x)).size < 2) return [];
     const rest =
-      axis === 'pixels' ? `${first.steps} steps` : axis === 'steps' ? `${size(first)} px` : `${size(first)} px`;
+      axis === 'pixels'
+        ? `${first.steps} ${first.steps === 1 ? 'step' : 'steps'}`
+        : axis === 'steps'
+          ? `${size(first)} px`
+          : `${size(first)} px`;
     return [{ name: `${short(first)}, ${rest}`, points }];
   });
 }
