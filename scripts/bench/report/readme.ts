@@ -1,0 +1,79 @@
+/** The part of the project's README that has numbers: some rows of the report, and its first chart. */
+import type { BenchRow } from '../../../lib/cli/bench/schema.js';
+import type { Chart } from './charts.js';
+import { imageMs, type Machine, type MachineRow, ratio, size, subjectOf, turnsOf, usualRows } from './machines.js';
+import { duration, join, table } from './markdown.js';
+
+const begin = '<!-- speed: written by npm run bench:report -->';
+const end = '<!-- /speed -->';
+
+/** Throws where the README has no place for it. */
+export function withSpeed(readme: string, block: string): string {
+  const [start, stop] = [readme.indexOf(begin), readme.indexOf(end)];
+  if (start < 0 || stop < start) throw new Error(`README.md: expected ${begin} and after it ${end}, found none`);
+  return `${readme.slice(0, start)}${begin}\n\n${block}\n\n${readme.slice(stop)}`;
+}
+
+interface Line {
+  what: string;
+  ms: number;
+  evidence: string;
+  against: string;
+}
+
+/** @param folder of the report, as seen from the README */
+export function speedOf(machines: readonly Machine[], charts: readonly Chart[], folder: string): string {
+  return join(
+    ...machines.map((machine) => {
+      const lines = [...alone(machine.rows), ...[...turnsOf(machine.rows).values()].flatMap(beside)];
+      const chart = charts.find(({ file }) => file === `${machine.slug}-images.svg`);
+      return join(
+        `On ${machine.name}:`,
+        table(lines, [
+          { head: 'what', cell: ({ what }) => what },
+          { head: 'an image', cell: ({ ms }) => duration(ms), right: true },
+          { head: 'against ours', cell: ({ against }) => against, right: true },
+          { head: 'evidence', cell: ({ evidence }) => evidence },
+        ]),
+        lines.some(({ what }) => what.includes('paella-v3-256,'))
+          ? '`paella-v3-256` has two layers of the text encoder instead of 36, and neither CLIP nor the prior.'
+          : undefined,
+        chart && `![${chart.alt}](${folder}/${chart.file})`,
+      );
+    }),
+  );
+}
+
+/** The bundled model. */
+function alone(rows: readonly MachineRow[]): Line[] {
+  const own = rows.filter(({ subject, details }) => subject === 'paella-native' && details?.turns === undefined);
+  const first = (scenario: BenchRow['scenario']) => own.find((row) => row.scenario === scenario && row.batch === 1);
+  const line = (row: BenchRow | undefined, what: string) =>
+    row ? [{ what, ms: row.ms.p50, evidence: row.evidence, against: '' }] : [];
+  const warm = first('single');
+  return [
+    ...line(warm, warm ? `paella-native: \`${warm.model}\`, ${size(warm)} px, ${stepsOf(warm)}` : ''),
+    ...line(first('cold'), '… in a process of its own, from its start'),
+  ];
+}
+
+/** One line for each program, model, size and way. */
+function beside(rows: readonly MachineRow[]): Line[] {
+  const usual = usualRows(rows);
+  return usual.map((row) => {
+    const ours = usual.find(
+      (each) => each.subject === 'paella-native' && size(each) === size(row) && each.batch === row.batch,
+    );
+    const compile = row.compile && row.compile !== 'eager' ? `, ${row.compile}` : '';
+    return {
+      what: `${subjectOf(row)}: ${row.model.replace(/^random:/, '')}, ${size(row)} px, ${stepsOf(row)}${compile}`,
+      ms: imageMs(row),
+      evidence: `${row.evidence}, ${row.weights} weights`,
+      against: ours && ours !== row ? `${ratio(row, ours).toFixed(2)} ×` : '',
+    };
+  });
+}
+
+function stepsOf({ steps }: BenchRow): string {
+  return steps === 1 ? '1 step' : `${steps} steps`;
+}

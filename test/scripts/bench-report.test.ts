@@ -1,0 +1,197 @@
+// The report of docs/benchmarks/: what is committed is what the generator makes, and what the generator makes is true.
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import t from 'tap';
+import { type BenchDocument, type BenchRow, documentSchema } from '../../lib/cli/bench/schema.js';
+import { summarize } from '../../lib/cli/bench/statistics.js';
+import { withSpeed } from '../../scripts/bench/report/readme.js';
+import { readSources, reportOf } from '../../scripts/bench/report/report.js';
+
+const folder = path.resolve(import.meta.dirname, '../../docs/benchmarks');
+const remedy = 'run `npm run bench:report` and commit what it writes';
+
+t.test('the committed report and charts are made of the committed measurements', (t) => {
+  const { markdown, charts } = reportOf(readSources(folder));
+  t.equal(readFileSync(path.join(folder, 'README.md'), 'utf8'), markdown, remedy);
+  const committed = readdirSync(folder).filter((file) => file.endsWith('.svg'));
+  t.same(committed.toSorted(), charts.map(({ file }) => file).toSorted(), remedy);
+  for (const { file, svg } of charts) t.equal(readFileSync(path.join(folder, file), 'utf8'), svg, remedy);
+  t.end();
+});
+
+t.test("the README's numbers are those of the report, and its pictures exist", (t) => {
+  const text = readFileSync(path.join(folder, '../../README.md'), 'utf8');
+  t.equal(text, withSpeed(text, reportOf(readSources(folder)).speed), remedy);
+  const pictures = [...text.matchAll(/!\[[^\]]*\]\(docs\/benchmarks\/([^)]+)\)/g)].map(([, file]) => file ?? '');
+  t.ok(pictures.length > 0);
+  for (const file of pictures) t.ok(readdirSync(folder).includes(file), file);
+  t.throws(() => withSpeed('no place', ''), /README\.md: expected <!-- speed/);
+  t.end();
+});
+
+const plain: BenchRow = {
+  scenario: 'single',
+  subject: 'paella-native',
+  version: '1',
+  commit: null,
+  time: '2026-01-01T00:00:00Z',
+  command: 'the command of ours',
+  evidence: 'measured',
+  model: 'random:paella-v3',
+  weights: 'random',
+  device: 'Processor (2 threads)',
+  backend: 'cpu',
+  precision: 'bf16',
+  threads: 2,
+  width: 256,
+  height: 256,
+  steps: 8,
+  batch: 1,
+  guidance: 8,
+  scheduler: null,
+  compile: null,
+  counted: { textEncoding: true, decode: true },
+  sampleOf: 'call',
+  warmup: 1,
+  firstMs: null,
+  loadMs: null,
+  ms: summarize([1]),
+  samples: [1],
+  imagesPerSecond: 1,
+  stages: {},
+  peakBytes: null,
+  rssBytes: null,
+};
+
+function rowOf(samples: number[], own: Partial<BenchRow> = {}): BenchRow {
+  return { ...plain, ms: summarize(samples), samples, ...own };
+}
+
+function documentOf(rows: BenchRow[], gpus: { name: string }[] = []): BenchDocument {
+  const environment = {
+    time: '2026-01-01T00:00:00Z',
+    cpu: 'Processor',
+    cores: 2,
+    memoryGiB: 8,
+    os: 'OS',
+    runtimes: {},
+    gpus,
+  };
+  return documentSchema.parse({ schema: 'paella-bench/1', environment, rows });
+}
+
+function made(...documents: BenchDocument[]): string {
+  const named = documents.map((document, i) => ({ file: `${i}.json`, document }));
+  return reportOf({ documents: named, conversions: [] }).markdown;
+}
+
+/** The cells of the rows of the table under `head` that contain all of `words`. */
+function cells(markdown: string, head: string, ...words: string[]): string[][] {
+  const section = markdown.slice(markdown.indexOf(head)).slice(head.length).split(/^##+ /m)[0] ?? '';
+  return section
+    .split('\n')
+    .filter((line) => line.startsWith('|') && words.every((word) => line.includes(word)))
+    .map((line) =>
+      line
+        .slice(1, -1)
+        .split('|')
+        .map((cell) => cell.trim()),
+    );
+}
+
+const questions = '## What this project has measured of it';
+const diffusers = {
+  subject: 'diffusers',
+  model: 'stable-diffusion-v1-5',
+  scheduler: 'dpm++',
+  compile: 'eager',
+  steps: 20,
+};
+
+t.test('what nobody measured is missing, on a GPU too', (t) => {
+  const markdown = made(documentOf([rowOf([5000])]));
+  t.same(cells(markdown, questions, 'v3, this package', '| 256 |'), [
+    ['Paella v3, this package', '256', '8', '', '5000 ms', '**missing**'],
+  ]);
+  t.same(cells(markdown, questions, 'SD-Turbo')[0]?.slice(-2), ['**missing**', '**missing**']);
+  t.match(markdown, 'No GPU was at hand');
+  t.end();
+});
+
+t.test('composed rows say so, and how', (t) => {
+  const explanation = '20 times the median of 3 measured steps, and the rest';
+  const composed = rowOf([9000], { ...diffusers, evidence: 'composed', explanation, details: { turns: 'x' } });
+  const markdown = made(documentOf([composed]));
+  t.same(cells(markdown, questions, '1.5, diffusers', '| 256 |', 'eager')[0]?.slice(-2), [
+    '9000 ms (composed)',
+    '**missing**',
+  ]);
+  t.match(markdown, 'Composed rows are as many times the median of the measured steps');
+  t.match(cells(markdown, '### Beside others, 256 px', 'diffusers')[0]?.join(), 'composed');
+  t.end();
+});
+
+t.test('a prediction stands in no table but its own', (t) => {
+  const predicted = rowOf([24], { evidence: 'predicted', explanation: 'FLOP over a rate' });
+  const markdown = made(documentOf([predicted]));
+  t.equal(cells(markdown, questions, 'this package', '| 256 |')[0]?.at(-1), '**missing**');
+  t.match(cells(markdown, '## Predictions', 'FLOP over a rate')[0]?.join(), '24');
+  t.equal(markdown.split('FLOP over a rate').length, 2);
+  t.notMatch(markdown, '## What a thousand images cost');
+  t.match(made(documentOf([rowOf([1])])), 'No row of this page is a prediction');
+  t.end();
+});
+
+t.test('ratios are of rounds, and of an image', (t) => {
+  const turns = { details: { turns: 'x' } };
+  // The machine is ten times slower in the second round, for both: in every round theirs takes twice as long.
+  const ours = rowOf([100, 1000, 120], turns);
+  const theirs = rowOf([400, 4000, 480], { ...diffusers, ...turns, batch: 2, command: 'the command of theirs' });
+  const other = rowOf([100, 1000, 120], { ...turns, batch: 2, steps: 4 });
+  const markdown = made(documentOf([ours, theirs, other]));
+  const [row] = cells(markdown, '### Beside others', 'diffusers');
+  t.match(row?.join(), '4.00 ×', 'against the row of the same batch');
+  const section = markdown.slice(markdown.indexOf('### Beside others'));
+  t.match(section, 'the command of ours');
+  t.match(section, 'the command of theirs');
+  t.match(section, 'paella-native at 8 or 4 steps', 'and it says against which');
+  t.end();
+});
+
+t.test('each machine has its section, and a GPU is one', (t) => {
+  const onGpu = rowOf([20], { device: 'NVIDIA H100 80GB HBM3', backend: 'cuda', threads: null });
+  const markdown = made(documentOf([rowOf([5000])]), documentOf([onGpu], [{ name: 'NVIDIA H100 80GB HBM3' }]));
+  t.match(markdown, '\n## NVIDIA H100 80GB HBM3\n');
+  t.match(markdown, '\n## Processor, 2 cores\n');
+  t.same(cells(markdown, questions, 'this package', '| 256 |')[0]?.slice(-2), ['20.0 ms', '5000 ms']);
+  t.notMatch(markdown, 'No GPU was at hand');
+  t.end();
+});
+
+t.test('cost: hours of a thousand images, at the best batch', (t) => {
+  const markdown = made(documentOf([rowOf([36_000]), rowOf([72_000], { batch: 4 })]));
+  t.match(markdown, '*p* × *t* / 3,600');
+  const rows = cells(markdown, '## What a thousand images cost', 'paella-native');
+  t.equal(rows.length, 1);
+  t.match(rows[0]?.join(), '18000,5.00,0.5000');
+  t.end();
+});
+
+t.test('a file of no known kind is an error', (t) => {
+  const files = { 'x.json': '{"schema":"paella-bench/2","rows":[]}' };
+  t.throws(() => readSources(t.testdir(files)), /x\.json: expected the schema paella-bench\/1, got "paella-bench\/2"/);
+  t.throws(() => readSources(t.testdir({ 'y.json': '{"some":1}' })), /y\.json/);
+  t.end();
+});
+
+t.test('text from files cannot break a table or a chart', (t) => {
+  const row = rowOf([5], { ...diffusers, model: 'a|b<script>', details: { turns: 'x' }, stages: { decode: 1 } });
+  const { markdown, charts } = reportOf({
+    documents: [{ file: 'a.json', document: documentOf([row]) }],
+    conversions: [],
+  });
+  t.match(markdown, String.raw`a\|b`);
+  t.ok(charts.length > 0);
+  for (const { svg } of charts) t.notMatch(svg, '<script>');
+  t.end();
+});
