@@ -135,8 +135,6 @@ void Engine::finish(const JobPtr& job) {
     for (const auto& worker : workers_) std::erase(worker->running, job);
     ++stats_.done;
     stats_.times.queue += job->result.times.queue;
-    stats_.times.encode_text += job->result.times.encode_text;
-    stats_.times.prior += job->result.times.prior;
     stats_.times.total += job->result.times.total;
   }
   job->request.on_done(std::move(job->result));

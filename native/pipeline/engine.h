@@ -159,9 +159,14 @@ class Engine {
   void run_batch(Worker& worker, std::vector<Member> members);
   // What one image follows, and what guidance leads away from.
   using ConditionPair = std::pair<ConditionPtr, ConditionPtr>;
-  // For each of these images of the job.
-  std::optional<std::vector<ConditionPair>> prepare(Worker& worker, const JobPtr& job,
-                                                    const std::vector<std::size_t>& images);
+  // What these images of a job are to follow.
+  struct Prompts {
+    JobPtr job;
+    std::vector<std::size_t> images;
+    std::vector<ConditionInput> drawn;  // one for each image, or empty: all follow the job's
+  };
+  static Prompts prompts_of(const JobPtr& job, std::vector<std::size_t> images);
+  std::map<JobPtr, std::vector<ConditionPair>> prepare(Worker& worker, std::vector<Prompts> prompts);
   void keep(const std::vector<Member>& members, GeneratedBatch& batch);
   void run_task(Worker& worker, const JobPtr& job);
   void update_memory_stats(Worker& worker);

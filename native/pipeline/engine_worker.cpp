@@ -245,56 +245,75 @@ std::vector<Engine::Member> Engine::take_batch(Worker& worker, const JobPtr& hea
   return members;
 }
 
-// Encodes a job's prompts, or finds them in this worker's cache. Nothing: it failed and was answered.
-std::optional<std::vector<Engine::ConditionPair>> Engine::prepare(Worker& worker, const JobPtr& job,
-                                                                  const std::vector<std::size_t>& images) {
-  if (job->cancelled) reject(job, aborted_error());
-  if (job->answered) return std::nullopt;
-  const GenerateRequest& request = job->request;
+Engine::Prompts Engine::prompts_of(const JobPtr& job, std::vector<std::size_t> images) {
+  Prompts prompts{job, std::move(images), {}};
   // With a prior every image has a condition of its own, drawn with its seed.
-  std::vector<ConditionInput> drawn;
-  if (request.condition.prior)
-    for (const std::size_t image : images) {
-      drawn.push_back(request.condition);
-      drawn.back().prior_seed = request.seeds[image];
+  if (job->request.condition.prior)
+    for (const std::size_t image : prompts.images) {
+      prompts.drawn.push_back(job->request.condition);
+      prompts.drawn.back().prior_seed = job->request.seeds[image];
     }
-  std::vector<const ConditionInput*> prompts{&request.negative};
-  if (drawn.empty()) prompts.push_back(&request.condition);
-  for (const ConditionInput& each : drawn) prompts.push_back(&each);
+  return prompts;
+}
+
+// Encodes prompts, or finds them in this worker's cache. All of a batch at once: a memory mode that holds one network
+// at a time then loads each only once. Jobs that cannot be prepared are rejected, and missing in the result.
+std::map<Engine::JobPtr, std::vector<Engine::ConditionPair>> Engine::prepare(Worker& worker,
+                                                                             std::vector<Prompts> prompts) {
+  std::erase_if(prompts, [&](const Prompts& each) {
+    if (each.job->cancelled) reject(each.job, aborted_error());
+    return each.job->answered.load();
+  });
+  if (prompts.empty()) return {};
+  std::vector<const ConditionInput*> all;
+  for (const Prompts& each : prompts) {
+    all.push_back(&each.job->request.negative);
+    if (each.drawn.empty()) all.push_back(&each.job->request.condition);
+    for (const ConditionInput& drawn : each.drawn) all.push_back(&drawn);
+  }
+  std::map<JobPtr, std::vector<ConditionPair>> result;
   try {
     ConditionTimes times;
-    const auto found = worker.generator->conditions().resolve(prompts, &times, [&] { return !job->cancelled; });
-    std::vector<ConditionPair> pairs;
-    for (std::size_t i = 0; i < images.size(); ++i) pairs.emplace_back(found[drawn.empty() ? 1 : i + 1], found[0]);
+    const auto anyone = [&] {
+      return std::any_of(prompts.begin(), prompts.end(), [](const Prompts& each) { return !each.job->cancelled; });
+    };
+    const auto found = worker.generator->conditions().resolve(all, &times, anyone);
     std::lock_guard lock(mutex_);
-    job->result.times.encode_text += times.encode_text;
-    job->result.times.prior += times.prior;
-    return pairs;
+    std::size_t at = 0;
+    for (const Prompts& each : prompts) {
+      const ConditionPtr& negative = found[at++];
+      for (std::size_t i = 0; i < each.images.size(); ++i)
+        result[each.job].emplace_back(found[at + (each.drawn.empty() ? 0 : i)], negative);
+      at += std::max<std::size_t>(each.drawn.size(), 1);
+      // Each has waited for all of it.
+      each.job->result.times.encode_text += times.encode_text;
+      each.job->result.times.prior += times.prior;
+    }
+    stats_.times.encode_text += times.encode_text;
+    stats_.times.prior += times.prior;
   } catch (...) {
-    reject(job, reason_for(*job, current_error()));
-    return std::nullopt;
+    if (prompts.size() == 1) {
+      reject(prompts.front().job, reason_for(*prompts.front().job, current_error()));
+      return {};
+    }
+    // One of them is to blame, or all have left: each by itself.
+    for (Prompts& each : prompts) result.merge(prepare(worker, {std::move(each)}));
   }
+  return result;
 }
 
 void Engine::run_batch(Worker& worker, std::vector<Member> members) {
-  std::vector<JobPtr> jobs;
   std::map<JobPtr, std::vector<std::size_t>> images_of;
-  for (const auto& [job, image] : members) images_of[job].push_back(image);
-  // In the order of the members, which is that of each job's images.
-  std::map<JobPtr, std::vector<ConditionPair>> conditions;
-  std::vector<Member> ready;
-  for (const Member& member : members) {
-    if (const auto of_job = images_of.find(member.job); of_job != images_of.end()) {
-      auto pairs = prepare(worker, member.job, of_job->second);
-      images_of.erase(of_job);
-      if (pairs) {
-        jobs.push_back(member.job);
-        conditions[member.job] = std::move(*pairs);
-      }
-    }
-    if (conditions.contains(member.job)) ready.push_back(member);
+  std::vector<JobPtr> jobs;  // in the order of the members
+  for (const auto& [job, image] : members) {
+    if (!images_of.contains(job)) jobs.push_back(job);
+    images_of[job].push_back(image);
   }
-  members = std::move(ready);
+  std::vector<Prompts> prompts;
+  for (const JobPtr& job : jobs) prompts.push_back(prompts_of(job, images_of[job]));
+  auto conditions = prepare(worker, std::move(prompts));
+  std::erase_if(jobs, [&](const JobPtr& job) { return !conditions.contains(job); });
+  std::erase_if(members, [&](const Member& member) { return !conditions.contains(member.job); });
   if (members.empty()) return;
 
   const BatchShape shape = jobs.front()->request.shape;

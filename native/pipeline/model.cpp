@@ -2,6 +2,10 @@
 
 #include <string_view>
 
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
+
 #include "core/error.h"
 #include "core/weights.h"
 
@@ -50,7 +54,12 @@ std::int64_t load_component(const ModelConfig& config, const std::string& compon
     throw Error(error.code(), concat(path, ": ", error.what()), error.remedy());
   }
   source->check_all_used();
-  return loader.parameters();
+  const std::int64_t parameters = loader.parameters();
+#if defined(__GLIBC__)
+  // The f32 copies of tensors have come and gone; glibc would keep some hundred megabytes of them.
+  malloc_trim(0);
+#endif
+  return parameters;
 }
 
 Model::Model(ModelConfig config, Backend& backend, const std::function<void(const LoadProgress&)>& progress,

@@ -8,9 +8,11 @@
  * - pictures: the bundled model on held-out captions with the same seeds: share of tokens that are others, and the judge of
  *   `npm run evaluate`
  * - memory: the whole pipeline of the large model, a process for each way: its peak of resident memory
+ *
+ * Parts that are not measured stay in the file as they are.
  */
 import { spawnSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { environment, subject } from '../../lib/cli/bench/environment.js';
@@ -121,11 +123,9 @@ async function pictures() {
 const draw = `
   import { Paella } from ${JSON.stringify(path.join(root, 'dist/esm/index.js'))};
   const paella = await Paella.load({ model: 'random:paella-v3', backend: 'cpu', ...JSON.parse(process.argv[1]) });
-  const before = performance.now();
   await paella.generate({ prompt: 'a red fox in deep snow, by an unknown painter', seed: 1, steps: 2, width: 256, height: 256 });
-  const seconds = (performance.now() - before) / 1000;
   await paella.dispose();
-  console.log(JSON.stringify({ seconds, peakRssBytes: process.resourceUsage().maxRSS * 1024 }));`;
+  console.log(JSON.stringify({ peakRssBytes: process.resourceUsage().maxRSS * 1024 }));`;
 
 function memory() {
   return (['resident', 'low'] as const).flatMap((mode) =>
@@ -142,14 +142,12 @@ function memory() {
 const wanted = values.only.split(',');
 const unknown = wanted.filter((name) => !(parts as readonly string[]).includes(name));
 if (unknown.length > 0) throw new Error(`--only: expected some of ${parts.join(', ')}, got ${unknown.join(', ')}`);
-const result: Record<string, unknown> = {
-  command: commandLine('eight-bits.ts'),
-  ...subject(),
-  environment: await environment(),
-};
+const known = values.output !== undefined && existsSync(values.output);
+const result: Record<string, unknown> = known ? JSON.parse(readFileSync(values.output as string, 'utf8')) : {};
+const about = { command: commandLine('eight-bits.ts'), ...subject(), environment: await environment() };
 for (const name of parts.filter((each) => wanted.includes(each))) {
   process.stderr.write(`${name} …\n`);
-  result[name] = await { steps, encoder, pictures, memory }[name]();
+  result[name] = { ...about, results: await { steps, encoder, pictures, memory }[name]() };
   process.stdout.write(`${name}: ${JSON.stringify(result[name], null, 2)}\n`);
 }
 if (values.output) writeFileSync(path.resolve(values.output), `${JSON.stringify(result, null, 2)}\n`);

@@ -52,10 +52,11 @@ struct Outcome {
 
 std::shared_ptr<Outcome> submit(Engine& engine, std::int64_t steps, std::vector<std::uint64_t> seeds = {1},
                                 double priority = 0, double deadline_ms = 0,
-                                std::function<void(const StepEvent&)> on_step = {}) {
+                                std::function<void(const StepEvent&)> on_step = {},
+                                std::vector<std::int32_t> ids = {100, 101, 1}) {
   auto outcome = std::make_shared<Outcome>();
   GenerateRequest request;
-  request.condition.ids = {100, 101, 1};
+  request.condition.ids = std::move(ids);
   request.negative.ids = {1};
   request.shape = {8, 8, steps, steps, SampleMode::multinomial, false};
   request.guidance_scale = {2, 2};
@@ -119,6 +120,26 @@ TEST("waiting jobs of one shape run in one batch, with the same tokens as alone"
   const EngineStats stats = engine.stats();
   CHECK_EQUAL(stats.batch_sizes.at(5), std::uint64_t{1});
   CHECK_EQUAL(stats.images, std::uint64_t{7});
+}
+
+TEST("prompts of a batch are prepared together, and one that is wrong fails its own job only") {
+  auto options = options_for(golden_folder() + "/loop", 8);
+  options.model_options.memory = MemoryMode::low;
+  auto loaded = LoadedEngine(std::move(options));
+  Engine& engine = *loaded.engine;
+  const auto job = [&](std::vector<std::int32_t> ids) { return submit(engine, 3, {7}, 0, 0, {}, std::move(ids)); };
+  const auto alone = job({102, 1});
+  CHECK_EQUAL(alone->future.get(), "done");
+  Blocker blocker(engine);
+  const auto first = job({102, 103, 1}), wrong = job({99999, 1}), second = job({102, 1}), third = job({105, 1});
+  blocker.release();
+  CHECK_EQUAL(wrong->future.get(), "ERR_INVALID_OPTION");
+  for (const auto& each : {first, second, third}) {
+    CHECK_EQUAL(each->future.get(), "done");
+    CHECK_EQUAL(each->result.batch, std::size_t{3});
+  }
+  CHECK(second->result.images[0].tokens == alone->result.images[0].tokens);
+  CHECK(first->result.images[0].tokens != alone->result.images[0].tokens);
 }
 
 TEST("a job of more images than a batch holds is split, and another job is not starved by it") {
