@@ -254,7 +254,7 @@ t.test('inspect', async (t) => {
   const half = await paella(['inspect', testModel, '--encoder-weights', 'int8', '--precision', 'fp32', '-n', '4']);
   t.match(half.stdout, /in fp32\n/);
   const wrong = await paella(['inspect', testModel, '--width', '33']);
-  t.match(wrong, { code: 2, stderr: /^paella: width: expected a multiple of/ });
+  t.match(wrong, { code: 2, stderr: /^paella: --width: expected a multiple of/ });
   await sharp({ create: { width: 8, height: 8, channels: 3, background: 'red' } }).toFile(path.join(cwd, 'plain.png'));
   const plain = await paella(['inspect', 'plain.png'], { cwd });
   t.equal(plain.code, 1);

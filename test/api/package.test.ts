@@ -21,6 +21,7 @@ t.test('import and require give the same names', async (t) => {
     'exportOnnx',
     'generate',
     'inspectEngine',
+    'inspectModel',
     'listEngines',
     'presets',
     'pull',
