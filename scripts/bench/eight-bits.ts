@@ -20,7 +20,7 @@ import { median } from '../../lib/cli/bench/statistics.js';
 import { type GeneratedImage, type LoadOptions, Paella } from '../../lib/index.js';
 import { readExpectations } from '../evaluate/expectation.js';
 import { assess } from '../evaluate/judge.js';
-import { nativeProgram } from '../setup/native.mjs';
+import { benchProgram, runNative } from './native-rows.js';
 import { commandLine, integer } from './options.js';
 
 const parts = ['steps', 'encoder', 'pictures', 'memory'] as const;
@@ -36,16 +36,7 @@ const rounds = integer('rounds', values.rounds);
 const captions = integer('captions', values.captions);
 const root = path.resolve(import.meta.dirname, '..', '..');
 
-function native(...options: string[]): Record<string, unknown>[] {
-  const program = nativeProgram('paella_bench');
-  if (!program) throw new Error('expected build/test/native/paella_bench, which npm test builds; found none');
-  const { status, stdout, stderr } = spawnSync(program, options, { encoding: 'utf8', maxBuffer: 2 ** 26 });
-  if (status !== 0) throw new Error(`${program} ${options.join(' ')}: ${stderr}`);
-  return stdout
-    .split('\n')
-    .filter((line) => line.startsWith('{'))
-    .map((line) => JSON.parse(line));
-}
+const native = (...options: string[]) => runNative<Record<string, unknown>>(benchProgram(), options);
 
 function steps() {
   const seconds: Record<'bf16' | 'int8', number[]> = { bf16: [], int8: [] };
