@@ -1,6 +1,7 @@
 /** What `paella_bench` prints, as rows of a benchmark. */
 import { spawnSync } from 'node:child_process';
 import { availableParallelism } from 'node:os';
+import path from 'node:path';
 import { subject } from '../../lib/cli/bench/environment.js';
 import type { BenchRow } from '../../lib/cli/bench/schema.js';
 import { median, round, summarize } from '../../lib/cli/bench/statistics.js';
@@ -49,12 +50,18 @@ export interface NativeOperation {
 export function benchProgram(named?: string): string {
   const program = named ?? nativeProgram('paella_bench');
   if (!program) throw new Error('native: expected build/test/native/paella_bench, which `npm test` builds; found none');
-  return program;
+  return path.resolve(program);
 }
 
-/** The lines of JSON that the program prints. */
+const root = path.resolve(import.meta.dirname, '..', '..');
+
+/** The lines of JSON that the program prints. It runs in the repository's folder, so that commands say `models/tiny`. */
 export function runNative<T>(program: string, args: readonly string[]): T[] {
-  const { status, signal, stdout, stderr, error } = spawnSync(program, args, { encoding: 'utf8', maxBuffer: 2 ** 26 });
+  const { status, signal, stdout, stderr, error } = spawnSync(program, args, {
+    cwd: root,
+    encoding: 'utf8',
+    maxBuffer: 2 ** 26,
+  });
   if (status !== 0)
     throw error ?? new Error(`${program} ${args.join(' ')}: ended with ${signal ?? status}\n${stderr.trim()}`);
   const lines = stdout.split('\n').filter((line) => line.startsWith('{'));
@@ -119,18 +126,19 @@ export function stepRow(step: NativeStep, args: readonly string[]): BenchRow {
   };
 }
 
-/** @param step of the same run, whose shape the operations have */
-export function operationRow(operation: NativeOperation, step: BenchRow, args: readonly string[]): BenchRow {
-  const { model, weights, width, height, batch, guidance } = step;
+/** Shapes are those of the large model; `operation` has them. */
+export function operationRow(operation: NativeOperation, args: readonly string[]): BenchRow {
   const samples = [round(operation.seconds * 1000, 6)];
   return {
     ...common(),
     command: `paella_bench ${args.join(' ')}`,
     explanation: 'the one sample is the median of at least five repetitions',
-    ...{ model, weights, width, height, batch, guidance },
+    model: 'random:paella-v3-256',
+    weights: 'random',
+    ...{ width: 256, height: 256, batch: 1, guidance: 8 },
     device: operation.device,
     precision: operation.precision,
-    threads: step.threads ?? availableParallelism(),
+    threads: availableParallelism(),
     sampleOf: 'operation',
     operation: operation.what,
     warmup: 2,

@@ -1,13 +1,15 @@
 /**
  * `npm run bench`: the figures that this project promises, as one document (lib/cli/bench/schema.json).
  *
- *   npm run bench -- [--only single,cold,soak,native] [--generations 1000] [--native <program>] [--rounds 5]
- *                     [--precisions fp32,bf16] [--output <file.json>]
+ *   npm run bench -- [--only single,cold,soak,steps,operations] [--generations 1000] [--native <program>] [--rounds 5]
+ *                     [--precisions fp32,bf16] [--batch 1] [--output <file.json>]
  *
  * - single: the bundled model, one image of 64×64 pixels, 8 guided steps, warm; per stage
  * - cold: a process from its start to the first image and its end
  * - soak: many generations in one process: memory, and pauses of the event loop
- * - native: guided steps of the large model beside oneDNN's own rate, and its operations one by one
+ * - steps: guided steps of the large and of the bundled model beside oneDNN's own rate; --batch takes a list (8 images of
+ *   the large one are a minute each round)
+ * - operations: those of the large model one by one
  *
  * The first three are `paella bench`, each in a process of its own: what was measured before must not count.
  */
@@ -31,7 +33,12 @@ import {
 } from './native-rows.js';
 
 const root = path.resolve(import.meta.dirname, '..', '..');
-const parts = ['single', 'cold', 'soak', 'native'] as const;
+const parts = ['single', 'cold', 'soak', 'steps', 'operations'] as const;
+/** The large model at 256 px, the bundled one at 64. */
+const guided = [
+  { model: 'random:paella-v3-256', tokens: '64x64' },
+  { model: 'models/tiny', tokens: '16x16' },
+] as const;
 
 const { values } = parseArgs({
   options: {
@@ -41,6 +48,7 @@ const { values } = parseArgs({
     native: { type: 'string' },
     rounds: { type: 'string' },
     precisions: { type: 'string', default: 'fp32,bf16' },
+    batch: { type: 'string', default: '1' },
     output: { type: 'string' },
   },
 });
@@ -62,20 +70,28 @@ async function bench(...options: string[]): Promise<BenchRow[]> {
   }
 }
 
+const precisions = () => values.precisions.split(',');
+
 /** Every measurement is a process of its own, so that the peak of its memory is its own too. */
-function native(): BenchRow[] {
+function steps(): BenchRow[] {
   const program = benchProgram(values.native);
   const rounds = values.rounds ? ['--rounds', values.rounds] : [];
-  return values.precisions.split(',').flatMap((precision) => {
-    const [stepArgs, operationArgs] = [
-      ['step', '--precision', precision, ...rounds],
-      ['operations', '--precision', precision],
-    ];
-    const steps = runNative<NativeStep>(program, stepArgs).map((step) => stepRow(step, stepArgs));
-    const [step] = steps;
-    if (!step) throw new Error(`${program} ${stepArgs.join(' ')}: expected a row, found none`);
-    const operations = runNative<NativeOperation>(program, operationArgs);
-    return [...steps, ...operations.map((operation) => operationRow(operation, step, operationArgs))];
+  return guided.flatMap(({ model, tokens }) =>
+    values.batch.split(',').flatMap((batch) =>
+      precisions().flatMap((precision) => {
+        const shape = ['--model', model, '--tokens', tokens, '--batch', batch];
+        const args = ['step', ...shape, '--precision', precision, ...rounds];
+        return runNative<NativeStep>(program, args).map((step) => stepRow(step, args));
+      }),
+    ),
+  );
+}
+
+function operations(): BenchRow[] {
+  const program = benchProgram(values.native);
+  return precisions().flatMap((precision) => {
+    const args = ['operations', '--precision', precision];
+    return runNative<NativeOperation>(program, args).map((operation) => operationRow(operation, args));
   });
 }
 
@@ -84,7 +100,8 @@ const makers: Record<(typeof parts)[number], () => Promise<BenchRow[]> | BenchRo
   single: () => bench(...size, '--repeat', '50', '--warmup', '5'),
   cold: () => bench('--scenario', 'cold', '--repeat', '10'),
   soak: () => bench('--scenario', 'soak', '--generations', values.generations),
-  native,
+  steps,
+  operations,
 };
 
 const wanted = values.only.split(',');

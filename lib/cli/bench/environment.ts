@@ -40,14 +40,15 @@ export function subject(): Pick<BenchRow, 'subject' | 'version' | 'commit'> {
 
 let commitNow: { commit: string | null } | undefined;
 
-/** Of the clone, with '+' when it has changes; null in an installed package. */
+/** Of the clone, with '+' when it has changes (not in docs/, where results go); null in an installed package. */
 function commit(): string | null {
   const git = (...args: string[]) =>
     execFileSync('git', ['-C', packageRoot, ...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
   try {
     // An installed package may lie inside somebody else's repository.
     if (git('ls-files', '--error-unmatch', 'package.json') === '') return null;
-    return `${git('rev-parse', '--short=12', 'HEAD')}${git('status', '--porcelain', '--untracked-files=no') === '' ? '' : '+'}`;
+    const changes = git('status', '--porcelain', '--untracked-files=no', '--', ':!docs');
+    return `${git('rev-parse', '--short=12', 'HEAD')}${changes === '' ? '' : '+'}`;
   } catch {
     return null;
   }
