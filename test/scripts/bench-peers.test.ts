@@ -44,6 +44,19 @@ t.test('subjects take turns, and no prompt comes twice', (t) => {
   t.end();
 });
 
+t.test('a run beside other work is taken again, and counts once', (t) => {
+  const files = filesOf(t);
+  const { status, stderr } = measure(files, [fake('a', files)], '--rounds', '2', '--most-others', '0');
+  t.equal(status, 0, stderr);
+  const [row] = read(files).rows;
+  t.equal(row?.ms.runs, 2);
+  t.match(row?.command, '--most-others 0');
+  const runs = readFileSync(files.protocol, 'utf8').trim().split('\n').length;
+  t.ok(runs >= 3 && runs <= 9, `a warm-up and two to eight runs: ${runs}`);
+  t.match(measure(files, [fake('a', files)], '--most-others', '-1').stderr, /--most-others: expected an integer/);
+  t.end();
+});
+
 t.test('rows: composed of the measured steps and the rest of the same run', (t) => {
   const files = filesOf(t);
   const subjects = [fake('a', files), fake('b', files)];

@@ -4,6 +4,7 @@ import path from 'node:path';
 import t from 'tap';
 import { type BenchDocument, type BenchRow, documentSchema } from '../../lib/cli/bench/schema.js';
 import { summarize } from '../../lib/cli/bench/statistics.js';
+import { withEightBits } from '../../scripts/bench/report/eight-bits.js';
 import { withSpeed } from '../../scripts/bench/report/readme.js';
 import { readSources, reportOf } from '../../scripts/bench/report/report.js';
 
@@ -26,6 +27,23 @@ t.test("the README's numbers are those of the report, and its pictures exist", (
   t.ok(pictures.length > 0);
   for (const file of pictures) t.ok(readdirSync(folder).includes(file), file);
   t.throws(() => withSpeed('no place', ''), /README\.md: expected <!-- speed/);
+  t.end();
+});
+
+t.test('the numbers of docs/int8.md are those of the committed measurements', (t) => {
+  const docs = path.join(folder, '..');
+  const text = readFileSync(path.join(docs, 'int8.md'), 'utf8');
+  t.equal(text, withEightBits(docs, text), remedy);
+  const [file = ''] = readdirSync(docs).filter((name) => /^int8-.*\.json$/.test(name));
+  const document = JSON.parse(readFileSync(path.join(docs, file), 'utf8'));
+  const changed = (steps: object) => t.testdir({ [file]: JSON.stringify({ ...document, steps }) });
+  const { results } = document.steps;
+  const other = changed({ ...document.steps, results: { ...results, ratio: 9.87 } });
+  t.match(withEightBits(other, text), '| 9.87 |', 'a number comes from the file');
+  const broken = changed({ ...document.steps, results: { ...results, seconds: { bf16: [] } } });
+  t.throws(() => withEightBits(broken, text), /expected a document of bench:int8, got steps\.results\.seconds\.bf16/);
+  t.throws(() => withEightBits(t.testdir({}), text), /expected int8-\*\.json of bench:int8, found none/);
+  t.throws(() => withEightBits(docs, 'no place'), /int8\.md: expected <!-- measured/);
   t.end();
 });
 

@@ -28,20 +28,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "reference"))
 import byt5  # noqa: E402
 import unet  # noqa: E402
 import vqgan  # noqa: E402
+from official import BYT5_XL, UNET_V3, VQGAN_F4  # noqa: E402
 
 import torch_device  # noqa: E402
 from worker import argument_parser, main  # noqa: E402
 
-UNET = dict(
-    c_in=256, c_out=256, num_labels=8192, c_r=64, patch_size=2, c_cond=1024, c_hidden=[640, 1280, 1280],
-    nhead=[-1, 16, 16], blocks=[6, 16, 6], level_config=["CT", "CTA", "CTA"], byt5_embd=2560, clip_embd=1024,
-    clip_image_embd=1024, clip_seq_len=4, kernel_size=3,
-)  # fmt: skip
-VQGAN = dict(levels=2, bottleneck_blocks=12, c_hidden=384, c_latent=4, codebook_size=8192, scale_factor=0.3764)
-BYT5 = dict(
-    vocab_size=384, d_model=2560, d_kv=64, d_ff=6720, num_heads=32, relative_attention_num_buckets=32,
-    relative_attention_max_distance=128, layer_norm_epsilon=1e-6,
-)  # fmt: skip
 GUIDANCE, TEMPERATURE = 8.0, (0.7, 0.3)
 
 
@@ -68,9 +59,9 @@ class PytorchPaellaPeer:
         unet.MultiheadAttention = FusedAttention
         plain = unet.timestep_embedding
         unet.timestep_embedding = lambda r, c_r: plain(r, c_r).to(dtype)
-        self.unet = self._random(unet.UNet(UNET), dtype)
-        self.vqgan = self._random(vqgan.VQGAN(VQGAN), dtype)
-        self.text = self._random(byt5.ByT5Encoder({**BYT5, "num_layers": self.options.text_layers}), dtype)
+        self.unet = self._random(unet.UNet(UNET_V3), dtype)
+        self.vqgan = self._random(vqgan.VQGAN(VQGAN_F4), dtype)
+        self.text = self._random(byt5.ByT5Encoder({**BYT5_XL, "num_layers": self.options.text_layers}), dtype)
         self.networks = {mode: torch_device.compiled(self._logits, mode) for mode in self.options.compile}
         self.decoders = {mode: torch_device.compiled(self.vqgan.decode_indices, mode) for mode in self.options.compile}
 
@@ -137,7 +128,7 @@ class PytorchPaellaPeer:
         nothing = torch.tensor([byt5.tokenize("")], device=self.device)
         negative = self.unet.condition(self.text(nothing)).expand(batch, -1, -1)
         mark()
-        tokens = noise = torch.randint(UNET["num_labels"], (batch, side, side), device=self.device)
+        tokens = noise = torch.randint(UNET_V3["num_labels"], (batch, side, side), device=self.device)
         times = torch.linspace(1, 0, steps + 1, device=self.device)
         temperatures = torch.linspace(*TEMPERATURE, steps)
         for i in range(steps):

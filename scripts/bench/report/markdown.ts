@@ -60,3 +60,11 @@ export function mebibytes(bytes: number): string {
 export function join(...parts: readonly (string | undefined)[]): string {
   return parts.filter((part) => part !== undefined && part !== '').join('\n\n');
 }
+
+/** `text` of a page with `block` between its marks for `name`. Throws where it has none. */
+export function withBlock(file: string, name: string, text: string, block: string): string {
+  const [begin, end] = [`<!-- ${name}: written by npm run bench:report -->`, `<!-- /${name} -->`];
+  const [start, stop] = [text.indexOf(begin), text.indexOf(end)];
+  if (start < 0 || stop < start) throw new Error(`${file}: expected ${begin} and after it ${end}, found none`);
+  return `${text.slice(0, start)}${begin}\n\n${block}\n\n${text.slice(stop)}`;
+}

@@ -2,16 +2,11 @@
 import type { BenchRow } from '../../../lib/cli/bench/schema.js';
 import type { Chart } from './charts.js';
 import { imageMs, type Machine, type MachineRow, ratio, size, subjectOf, turnsOf, usualRows } from './machines.js';
-import { duration, join, table } from './markdown.js';
+import { duration, join, table, withBlock } from './markdown.js';
 
-const begin = '<!-- speed: written by npm run bench:report -->';
-const end = '<!-- /speed -->';
-
-/** Throws where the README has no place for it. */
-export function withSpeed(readme: string, block: string): string {
-  const [start, stop] = [readme.indexOf(begin), readme.indexOf(end)];
-  if (start < 0 || stop < start) throw new Error(`README.md: expected ${begin} and after it ${end}, found none`);
-  return `${readme.slice(0, start)}${begin}\n\n${block}\n\n${readme.slice(stop)}`;
+/** @param text of the project's README, which says where it wants the block. Throws where it has no place for it. */
+export function withSpeed(text: string, block: string): string {
+  return withBlock('README.md', 'speed', text, block);
 }
 
 interface Line {
