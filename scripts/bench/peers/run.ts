@@ -11,6 +11,7 @@ import { type BenchDocument, documentSchema, type Environment, schemaName } from
 import { writeAtomically } from '../../../lib/images/files.js';
 import { PeerProcess } from './peer-process.js';
 import type { Hello } from './protocol.js';
+import { quietest } from './quietest.js';
 import { rowsOf, type Series } from './rows.js';
 
 const root = path.resolve(import.meta.dirname, '../../..');
@@ -106,7 +107,7 @@ async function round(name: string, number: number): Promise<void> {
       const { subject, model, width, height, batch } = series.case;
       const time = new Date().toISOString();
       const request = { run, batch, seed: 1 + number * batch };
-      const { measured, others } = await (number < warmup ? once(peer, request) : undisturbed(peer, request));
+      const { measured, others } = await quietest(() => once(peer, request), number < warmup ? 1 : mostOthers);
       if (number < warmup) series.first ??= measured;
       else {
         if (series.runs.length === 0) series.time = time;
@@ -130,16 +131,6 @@ async function once(peer: PeerProcess, { run, batch, seed }: Asked) {
   const before = used();
   const measured = await peer.run({ run, prompts, seed });
   return { measured, others: othersSince(before) };
-}
-
-/** Other work makes times longer, never shorter: the quietest of up to four. */
-async function undisturbed(peer: PeerProcess, asked: Asked) {
-  let best = await once(peer, asked);
-  for (let again = 0; (best.others ?? 0) > mostOthers && again < 3; again++) {
-    const next = await once(peer, asked);
-    if ((next.others ?? 0) < (best.others ?? 0)) best = next;
-  }
-  return best;
 }
 
 interface Usage {

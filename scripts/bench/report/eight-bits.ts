@@ -6,7 +6,10 @@ import { median } from '../../../lib/cli/bench/statistics.js';
 import { figures, join, link, percent, shell, table, withBlock } from './markdown.js';
 
 const seconds = z.array(z.number().positive()).min(1);
-const about = { command: z.string(), environment: z.looseObject({ cpu: z.string(), cores: z.int(), time: z.string() }) };
+const about = {
+  command: z.string(),
+  environment: z.looseObject({ cpu: z.string(), cores: z.int(), time: z.string() }),
+};
 const part = <T extends z.ZodType>(results: T) => z.looseObject({ ...about, results });
 
 export const eightBitsSchema = z.object({
@@ -143,14 +146,11 @@ function memoryOf(
   return [
     `The whole pipeline (\`${first?.model}\`: ByT5-XL, CLIP, prior, U-Net, VQGAN) drawing ${first?.width}×${first?.height} px in bf16 ` +
       'on the CPU: the highest resident memory of the Node.js process, from its start.',
-    table(
-      ['resident', 'low'] as const,
-      [
-        { head: '`memory`', cell: (mode) => `\`'${mode}'\`` },
-        { head: 'full weights', cell: (mode) => peak(mode, 'full'), right: true },
-        { head: "`encoderWeights: 'int8'`", cell: (mode) => peak(mode, 'int8'), right: true },
-      ],
-    ),
+    table(['resident', 'low'] as const, [
+      { head: '`memory`', cell: (mode) => `\`'${mode}'\`` },
+      { head: 'full weights', cell: (mode) => peak(mode, 'full'), right: true },
+      { head: "`encoderWeights: 'int8'`", cell: (mode) => peak(mode, 'int8'), right: true },
+    ]),
     `ByT5-XL's weights: ${gigabytes(weights(encoder, 'full').weight_bytes)} and ${gigabytes(weights(encoder, 'int8').weight_bytes)}; ` +
       `the U-Net's, with VQGAN and a small text encoder: ${gigabytes(steps.weightBytes.bf16)} and ${gigabytes(steps.weightBytes.int8)}.`,
   ];

@@ -112,7 +112,7 @@ function beside(rows: readonly MachineRow[]): string {
     table(rows, columns),
     others.length === 0
       ? 'What else ran on the machine meanwhile was not recorded.'
-      : `Meanwhile other processes had at most ${percent(Math.max(...others))} of the cores.`,
+      : `Other processes had at most ${percent(Math.max(...others))} of the cores in the middle one of a row's runs.`,
     ...notes(rows),
     commandsOf(rows),
   );
