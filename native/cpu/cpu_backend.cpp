@@ -253,7 +253,7 @@ ConstantPtr CpuBackend::constant(const HostTensor& tensor, Layout layout) {
       break;
     }
   }
-  made->bytes = made->memory.bytes() + made->scales.bytes();
+  made->bytes = made->memory.bytes() + made->scales.bytes() + made->offsets.bytes();
   return made;
 }
 

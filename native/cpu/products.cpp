@@ -38,10 +38,12 @@ memory::data_type onednn_type(DType type) {
       return memory::data_type::bf16;
     case DType::i8:
       return memory::data_type::s8;
+    case DType::u8:
+      return memory::data_type::u8;
     case DType::i32:
       return memory::data_type::s32;
     default:
-      fail(ErrorCode::internal, "products: expected f32, bf16, i8 or i32, got ", name_of(type));
+      fail(ErrorCode::internal, "products: expected f32, bf16, i8, u8 or i32, got ", name_of(type));
   }
 }
 
@@ -81,16 +83,6 @@ void* writable(const void* data) { return const_cast<void*>(data); }
 }  // namespace
 
 // A primitive with its arguments, one set per thread that may run it; addresses are set before each execution.
-struct Products::Primitive {
-  struct Arguments {
-    memory x, weight, bias, out, scratchpad, factor, shift;
-    std::unordered_map<int, memory> all;
-  };
-  dnnl::matmul matmul;
-  std::size_t scratchpad_bytes = 0;
-  std::vector<Arguments> arguments;
-};
-
 Products::Products(int threads, std::shared_ptr<Account> account, const Kernels& kernels)
     : engine_(dnnl::engine::kind::cpu, 0), threads_(threads), account_(std::move(account)), kernels_(kernels) {
   for (int thread = 0; thread < threads; ++thread) streams_.emplace_back(engine_);
@@ -134,8 +126,9 @@ const memory::desc& Products::packed_layout(std::int64_t columns, std::int64_t i
     layout = with_context("packing", packing_rows, columns, inner, [&] {
       const bool integers = type == DType::i8;
       if (steady_ && !integers) return memory::desc({inner, columns}, data_type, Tag::ab);
+      const auto x_type = integers ? memory::data_type::u8 : data_type;
       const auto sum_type = integers ? memory::data_type::s32 : data_type;
-      return dnnl::matmul::primitive_desc(engine_, memory::desc({packing_rows, inner}, data_type, Tag::ab),
+      return dnnl::matmul::primitive_desc(engine_, memory::desc({packing_rows, inner}, x_type, Tag::ab),
                                           memory::desc({inner, columns}, data_type, Tag::any),
                                           memory::desc({packing_rows, columns}, sum_type, Tag::ab))
           .weights_desc();
@@ -193,7 +186,8 @@ std::unique_ptr<Products::Primitive> Products::make(const Spec& spec, const memo
                                : dnnl::matmul::primitive_desc(engine_, x, weight, out, attributes);
   made->matmul = dnnl::matmul(description);
   made->scratchpad_bytes = description.scratchpad_desc().get_size();
-  made->arguments.resize(steady_ ? streams_.size() : 1);
+  const bool by_each_thread = steady_ || spec.weight_type == DType::i8;
+  made->arguments.resize(by_each_thread ? streams_.size() : 1);
   for (Primitive::Arguments& arguments : made->arguments) {
     arguments.x = memory(x, engine_, nullptr);
     arguments.weight = memory(weight, engine_, nullptr);
@@ -253,7 +247,8 @@ void Products::run(const void* x, DType x_type, std::int64_t rows, const CpuCons
   if (rows == 0) return;
   if (weight.layout == Layout::matrix_w8) return run_w8(x, x_type, rows, weight, epilogue, out, out_type);
   if (weight.layout == Layout::matrix_w8a8)
-    return run_w8a8(x, x_type, x_factors, rows, weight, epilogue, out, out_type);
+    return with_context("linear", rows, weight.shape[0], weight.shape[1],
+                        [&] { run_w8a8(x, x_type, x_factors, rows, weight, epilogue, out, out_type); });
   expect(x_factors == nullptr, "linear: factors of x are for products of 8 bits");
   run_packed(x, x_type, rows, {weight.shape[0], weight.shape[1], weight.dtype, weight.packed, weight.memory.data()},
              epilogue, out, out_type);
@@ -265,8 +260,7 @@ void Products::run_packed(const void* x, DType x_type, std::int64_t rows, const 
     const Spec spec{rows,   weight.columns, weight.inner, weight.columns,
                     x_type, weight.dtype,   out_type,     kind_of(epilogue)};
     const Addresses at{x, weight.data, epilogue, out};
-    // Sums of integers are exact in any order.
-    if (steady_ && weight.dtype != DType::i8) return run_steady(spec, weight, at);
+    if (steady_) return run_steady(spec, weight, at);
     Primitive& made = primitive(spec, weight.layout, epilogue);
     execute(made, 0, at, scratchpad(made.scratchpad_bytes));
   });

@@ -27,6 +27,7 @@ class CpuConstant final : public Constant {
   Memory memory;
   dnnl::memory::desc packed;  // matrices only
   Memory scales;              // f32 [N], matrices of 8 bits only; `dtype` is then what x has to be
+  Memory offsets;             // i32 [N], matrix_w8a8 only: 128 times the sums of its integers over K
 
   template <typename T>
   const T* as() const {
@@ -93,13 +94,26 @@ class Products {
     Epilogue epilogue;
     void* out;
   };
-  struct Primitive;
+  struct Primitive {
+    struct Arguments {  // one thread's
+      dnnl::memory x, weight, bias, out, scratchpad, factor, shift;
+      std::unordered_map<int, dnnl::memory> all;
+    };
+    dnnl::matmul matmul;
+    std::size_t scratchpad_bytes = 0;
+    std::vector<Arguments> arguments;
+  };
   Primitive& primitive(const Spec& spec, const dnnl::memory::desc& weight, const Epilogue& epilogue);
   std::unique_ptr<Primitive> make(const Spec& spec, const dnnl::memory::desc& weight, const Epilogue& epilogue);
   void execute(Primitive& primitive, int thread, const Addresses& at, void* scratchpad);
   void run_packed(const void* x, DType x_type, std::int64_t rows, const Packed& weight, const Epilogue& epilogue,
                   void* out, DType out_type);
   void run_steady(const Spec& whole, const Packed& weight, const Addresses& at);
+  void pack_integers(std::span<const float> w, std::int64_t columns, std::int64_t inner, const std::string& name,
+                     CpuConstant& to);
+  std::uint8_t* working_memory(std::size_t bytes);
+  // x [rows, inner] of u8 · wᵀ as sums of 32 bits, by one thread.
+  Primitive& integers(std::int64_t rows, std::int64_t columns, std::int64_t inner);
   void run_w8(const void* x, DType x_type, std::int64_t rows, const CpuConstant& weight, const Epilogue& epilogue,
               void* out, DType out_type);
   void run_w8a8(const void* x, DType x_type, const float* x_factors, std::int64_t rows, const CpuConstant& weight,

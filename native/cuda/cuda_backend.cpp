@@ -1,10 +1,10 @@
 #include "cuda/cuda_backend.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <map>
 
+#include "core/eight_bits.h"
 #include "core/error.h"
 #include "cuda/cuda_ops.h"
 #include "cuda/sampler.h"
@@ -285,7 +285,6 @@ ConstantPtr CudaBackend::constant(const HostTensor& tensor, Layout layout) {
   return made;
 }
 
-// Rounded as on the CPU: w = scale·q, q in [−127, 127].
 ConstantPtr CudaBackend::quantized(const HostTensor& tensor) {
   expect(tensor.shape.rank() == 2, tensor.name, ": expected rank 2, got ", tensor.shape.text());
   const std::vector<float> values = to_f32(tensor);
@@ -293,15 +292,8 @@ ConstantPtr CudaBackend::quantized(const HostTensor& tensor) {
   const std::size_t inner = static_cast<std::size_t>(tensor.shape[1]), scales_at = (count + 255) / 256 * 256;
   std::vector<std::int8_t> integers(count);
   std::vector<float> scales(rows);
-  for (std::size_t row = 0; row < rows; ++row) {
-    const std::span<const float> from(values.data() + row * inner, inner);
-    float largest = 0;
-    for (const float value : from) largest = std::max(largest, std::abs(value));
-    scales[row] = largest / 127;
-    const float inverse = largest > 0 ? 127 / largest : 0;
-    for (std::size_t k = 0; k < inner; ++k)
-      integers[row * inner + k] = static_cast<std::int8_t>(std::nearbyint(from[k] * inverse));
-  }
+  for (std::size_t row = 0; row < rows; ++row)
+    scales[row] = round_to_8_bits(std::span(values).subspan(row * inner, inner), integers.data() + row * inner);
   auto made = std::make_shared<CudaConstant>();
   made->shape = tensor.shape;
   made->layout = Layout::matrix_w8;

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "core/eight_bits.h"
 #include "core/error.h"
 #include "cpu/cpu_backend.h"
 #include "operations.h"
@@ -89,6 +90,23 @@ bool has_int8() {
 }
 
 }  // namespace
+
+TEST("weights of 8 bits: the largest weight of a row is met, halves go to even numbers") {
+  const std::vector<float> row{-254, 3, 5, -7, 120.9f, 0};  // steps of 2
+  std::vector<std::int8_t> integers(row.size());
+  CHECK_EQUAL(round_to_8_bits(row, integers.data()), 2.0f);
+  CHECK((integers == std::vector<std::int8_t>{-127, 2, 2, -4, 60, 0}));
+  std::vector<float> exact{127, 0.5f, 1.5f, -2.5f}, in_place = exact;
+  CHECK_EQUAL(round_to_8_bits(exact, in_place.data()), 1.0f);
+  CHECK((in_place == std::vector<float>{127, 0, 2, -2}));
+  // 127 over the smallest floats is not finite: such rows are zeros, and their scale stays a number.
+  for (const float tiny : {0.0f, 1e-40f, 9e-36f}) {
+    const std::vector<float> small{tiny, -tiny, 0};
+    std::vector<std::int8_t> zeros(3, 5);
+    CHECK(std::isfinite(round_to_8_bits(small, zeros.data())));
+    CHECK((zeros == std::vector<std::int8_t>{0, 0, 0}));
+  }
+}
 
 TEST("weights of 8 bits: products of all sizes, on every backend") {
   for (const Variant& variant : variants()) {

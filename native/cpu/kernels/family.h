@@ -30,7 +30,7 @@ void to_pixels(const float* x, std::int64_t count, std::uint8_t* out);
 void from_pixels(const std::uint8_t* x, std::int64_t count, float* out);
 std::int32_t nearest(const float* x, std::int64_t channels, const float* codes, std::int64_t count);
 void quantize_rows(const void* x, Element type, const float* factors, std::int64_t rows, std::int64_t columns,
-                   std::int8_t* out, float* scales);
+                   std::uint8_t* out, float* scales);
 void widen(const std::int8_t* from, std::int64_t count, void* to, Element type);
 void finish_product(const FinishTask& task);
 std::int32_t argmax(const float* logits, std::int64_t codes);

@@ -42,10 +42,10 @@ struct AttentionTask {
 };
 
 // What follows a product whose weights have 8 bits. sums [rows, columns] → out:
-// curve(sums·row_scales·column_scales + bias), then as Epilogue in products.h.
+// curve((sums − offsets)·row_scales·column_scales + bias), then as Epilogue in products.h.
 struct FinishTask {
-  const void* sums = nullptr;  // i32 if `integers`, else f32
-  bool integers = false;
+  const void* sums = nullptr;             // i32 if there are offsets, else f32
+  const std::int32_t* offsets = nullptr;  // [columns] or null
   std::int64_t rows = 0;
   std::int64_t columns = 0;
   const float* row_scales = nullptr;     // [rows]; null: 1
@@ -111,10 +111,10 @@ struct Kernels {
   // Index of the nearest column of codes [channels, count]: squared distance, lowest index on ties.
   std::int32_t (*nearest)(const float* x, std::int64_t channels, const float* codes, std::int64_t count);
   // --- quantization ---
-  // Row by row out = round(x·factors/scale), scale = max |x·factors| / 127; factors [columns] or null. A row that holds
-  // an infinite value or NaN gets a scale of NaN.
+  // Row by row out = 128 + round(x·factors/scale), scale = max |x·factors| / 127; factors [columns] or null. A row that
+  // holds an infinite value or NaN gets a scale of NaN.
   void (*quantize_rows)(const void* x, Element type, const float* factors, std::int64_t rows, std::int64_t columns,
-                        std::int8_t* out, float* scales);
+                        std::uint8_t* out, float* scales);
   void (*widen)(const std::int8_t* from, std::int64_t count, void* to, Element type);
   void (*finish_product)(const FinishTask& task);
   // --- sampler ---
