@@ -82,7 +82,6 @@ void* writable(const void* data) { return const_cast<void*>(data); }
 
 }  // namespace
 
-// A primitive with its arguments, one set per thread that may run it; addresses are set before each execution.
 Products::Products(int threads, std::shared_ptr<Account> account, const Kernels& kernels)
     : engine_(dnnl::engine::kind::cpu, 0), threads_(threads), account_(std::move(account)), kernels_(kernels) {
   for (int thread = 0; thread < threads; ++thread) streams_.emplace_back(engine_);

@@ -94,8 +94,9 @@ class Products {
     Epilogue epilogue;
     void* out;
   };
+  // A primitive with its arguments, one set per thread that may run it; addresses are set before each execution.
   struct Primitive {
-    struct Arguments {  // one thread's
+    struct Arguments {
       dnnl::memory x, weight, bias, out, scratchpad, factor, shift;
       std::unordered_map<int, dnnl::memory> all;
     };
