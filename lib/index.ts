@@ -29,6 +29,7 @@ export type {
   Condition,
   EngineStats,
   EngineWarning,
+  ModelDomain,
   ModelInfo,
   StageTimings,
   StepEvent,

@@ -53,6 +53,7 @@ function pack(folder) {
     'engines/profiles.json',
     'dist/esm/cli/main.js',
     'models/tiny/model_index.json',
+    'models/tiny/domain.json',
     'README.md',
     'LICENSE',
   ]) {

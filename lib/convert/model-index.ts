@@ -44,6 +44,7 @@ export async function writeIndex(
     ...(optional.length > 0 ? { optional_components: optional } : {}),
   };
   await writeJson(path.join(folder, 'generation_config.json'), earlier?.generation ?? fitted(chosen));
+  if (earlier?.domain) await writeJson(path.join(folder, 'domain.json'), earlier.domain);
   await writeJson(path.join(folder, 'model_index.json'), index);
 }
 
@@ -64,7 +65,7 @@ function fitted(chosen: readonly FoundComponent[]): typeof officialDefaults {
   return { ...officialDefaults, width: side, height: side };
 }
 
-/** Where the U-Net comes out of a model folder, its defaults and licence are those of the new one. */
+/** Where the U-Net comes out of a model folder, its defaults, domain and licence are those of the new one. */
 async function earlierModel(chosen: readonly FoundComponent[]) {
   const unet = chosen.find(({ component }) => component.name === 'unet');
   if (!unet) return undefined;
@@ -72,7 +73,8 @@ async function earlierModel(chosen: readonly FoundComponent[]) {
   const index = await readJson(path.join(folder, 'model_index.json'));
   if (index?.format !== 'paella-native') return undefined;
   const generation = await readJson(path.join(folder, 'generation_config.json'));
-  return generation && { generation, licence: typeof index.licence === 'string' ? index.licence : undefined };
+  const domain = await readJson(path.join(folder, 'domain.json'));
+  return generation && { generation, domain, licence: typeof index.licence === 'string' ? index.licence : undefined };
 }
 
 async function readJson(file: string): Promise<Record<string, unknown> | undefined> {

@@ -1,8 +1,8 @@
 /** From the contract's records to the public ones. */
 import type { NativeModelInfo, NativeStats } from '../native/contract.js';
-import type { EngineStats, ModelInfo, StageTimings } from './types.js';
+import type { EngineStats, ModelDomain, ModelInfo, StageTimings } from './types.js';
 
-export function modelInfoOf(info: NativeModelInfo): ModelInfo {
+export function modelInfoOf(info: NativeModelInfo, domain: ModelDomain | undefined): ModelInfo {
   const { defaults } = info;
   return deepFreeze({
     name: info.name,
@@ -15,6 +15,7 @@ export function modelInfoOf(info: NativeModelInfo): ModelInfo {
     vocabularySize: info.vocabularySize,
     conditionWidth: info.conditionWidth,
     conditioning: { clipText: info.clipTextLength > 0, clipImage: info.clipImageSize, prior: info.hasPrior },
+    domain,
     defaults: {
       width: defaults.width,
       height: defaults.height,

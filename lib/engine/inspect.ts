@@ -4,6 +4,7 @@ import { loadNative } from '../native/loader.js';
 import { integer, oneOf, signal } from '../options/fields.js';
 import { validate } from '../options/validate.js';
 import { modelInfoOf } from './describe.js';
+import { domainOf } from './domain.js';
 import { runJob } from './jobs.js';
 import { resolveModel } from './model-folder.js';
 import type { ModelInfo } from './types.js';
@@ -60,6 +61,7 @@ export async function inspectModel(model = 'tiny', options: InspectOptions = {})
     height: given.height ?? 0,
     count: given.count ?? 1,
   };
+  const domain = await domainOf(request.model);
   const { info, memory } = await runJob(() => loadNative().inspectModel(request, null), given.signal);
-  return { ...modelInfoOf(info), precision: request.precision, memory };
+  return { ...modelInfoOf(info, domain), precision: request.precision, memory };
 }

@@ -42,6 +42,7 @@ import {
   textsOf,
 } from './condition.js';
 import { modelInfoOf, noTimings, statsOf } from './describe.js';
+import { domainOf } from './domain.js';
 import { engineFolder } from './engine-cache.js';
 import { readProfiles } from './engines.js';
 import { runHeardJob, runJob } from './jobs.js';
@@ -49,7 +50,7 @@ import { resolveModel } from './model-folder.js';
 import { type PredictInput, predictRequest } from './predict.js';
 import { eventOf, requestOf, stepOf } from './request.js';
 import { EventQueue, type GenerateEvent } from './stream.js';
-import type { Condition, EngineStats, EngineWarning, ModelInfo, TokenGrid } from './types.js';
+import type { Condition, EngineStats, EngineWarning, ModelDomain, ModelInfo, TokenGrid } from './types.js';
 
 const disposeSchema = z.strictObject({ abort: z.boolean().optional().describe('true or false') });
 
@@ -85,12 +86,13 @@ export class Paella implements AsyncDisposable {
     logger: Logger | undefined,
     warnings: EngineWarning[],
     clipTokenizer: ClipTokenizer | undefined,
+    domain: ModelDomain | undefined,
   ) {
     this.#native = native;
     this.#clipTokenizer = clipTokenizer;
     this.#logger = logger;
     this.#unheard = warnings;
-    this.model = modelInfoOf(native.info);
+    this.model = modelInfoOf(native.info, domain);
     this.backend = native.info.backend;
     this.device = native.info.device;
     this.precision = native.info.precision;
@@ -106,6 +108,7 @@ export class Paella implements AsyncDisposable {
     resolved.signal?.throwIfAborted();
     const model = await resolveModel(resolved.model, resolved);
     if (!model.startsWith('random:')) await checkClipMerges(model);
+    const domain = await domainOf(model);
     const { backend, devices, warnings } = await chooseBackend(resolved);
     const { signal, onProgress, logger, ...plain } = resolved satisfies ResolvedLoadOptions;
     const engines = { engineFolder: engineFolder(), engineProfiles: backend === 'tensorrt' ? readProfiles() : [] };
@@ -125,7 +128,7 @@ export class Paella implements AsyncDisposable {
       await native.dispose(true);
       throw error;
     });
-    const engine = new Paella(native, logger, [], clipTokenizer);
+    const engine = new Paella(native, logger, [], clipTokenizer, domain);
     for (const warning of warnings) engine.#warn(warning);
     return engine;
   }

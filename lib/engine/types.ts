@@ -41,6 +41,16 @@ export interface StepEvent {
   elapsedMs: number;
 }
 
+/** What a model draws, in its own words: `domain.json` of its folder. */
+export interface ModelDomain {
+  /** Completes "The model draws …". */
+  readonly about: string;
+  /** All words that it knows, in lower case; no other word in a prompt means anything to it. */
+  readonly words: readonly string[];
+  /** What to do for pictures of something else. */
+  readonly remedy: string;
+}
+
 export interface ModelInfo {
   readonly name: string;
   readonly family: 'v3' | 'v1';
@@ -64,6 +74,11 @@ export interface ModelInfo {
     readonly clipImage: number;
     readonly prior: boolean;
   };
+  /**
+   * What it draws, if that is only something. `generate()` takes any prompt all the same and says nothing; undefined: the
+   * model has no bounds that it knows of.
+   */
+  readonly domain: ModelDomain | undefined;
   /** What `generate()` uses for options that are not given; from the model's generation_config.json. */
   readonly defaults: {
     readonly width: number;

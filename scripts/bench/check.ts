@@ -47,8 +47,8 @@ type Ratio = z.output<typeof profileSchema>['ratios'][number];
 
 /** Small enough for a minute, large enough that a step is more than overhead. */
 const shapes = [
-  { model: 'models/tiny', tokens: '16x16', batch: 1, share: 1 },
-  { model: 'models/tiny', tokens: '16x16', batch: 8, share: 0.5 },
+  { model: 'models/tiny', tokens: '32x32', batch: 1, share: 1 },
+  { model: 'models/tiny', tokens: '32x32', batch: 8, share: 0.5 },
   { model: 'random:paella-v3-small', tokens: '32x32', batch: 1, share: 0.25 },
 ];
 

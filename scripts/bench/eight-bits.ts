@@ -18,7 +18,7 @@ import { parseArgs } from 'node:util';
 import { environment, subject } from '../../lib/cli/bench/environment.js';
 import { median } from '../../lib/cli/bench/statistics.js';
 import { type GeneratedImage, type LoadOptions, Paella } from '../../lib/index.js';
-import { readExpectations } from '../evaluate/expectation.js';
+import { readExpectations, spread } from '../evaluate/expectation.js';
 import { assess } from '../evaluate/judge.js';
 import { benchProgram, runNative } from './native-rows.js';
 import { commandLine, integer } from './options.js';
@@ -74,7 +74,7 @@ function cosine(a: Float32Array, b: Float32Array): number {
 
 /** bf16 is what the others are compared with; fp32 shows how much rounding to bf16 alone changes. */
 async function pictures() {
-  const all = (await readExpectations(path.join(root, 'scripts/train/heldout.json'))).slice(0, captions);
+  const all = spread(await readExpectations(path.join(root, 'scripts/train/heldout.json')), captions);
   const drawn = new Map<string, { images: GeneratedImage[]; states: Float32Array[] }>();
   for (const [name, options] of Object.entries(ways)) {
     await using paella = await Paella.load({ model: 'tiny', backend: 'cpu', ...options });

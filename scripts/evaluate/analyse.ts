@@ -6,7 +6,7 @@ import { parseArgs } from 'node:util';
 import sharp from 'sharp';
 import { type Expectation, readExpectations, readExpectationsOfFiles } from './expectation.js';
 import { assess, type Judged } from './judge.js';
-import type { Picture } from './raster.js';
+import type { Picture } from './look/raster.js';
 import { summarise, table } from './summary.js';
 
 async function readPicture(file: string): Promise<Picture> {

@@ -1,38 +1,30 @@
 /** Compares what is seen with what was asked for. */
 
 import type { Expectation, WantedObject } from './expectation.js';
-import type { FoundObject } from './objects.js';
-import { look, type Seen } from './picture.js';
-import type { Picture } from './raster.js';
-import type { Relation } from './vocabulary.js';
+import type { FoundObject } from './look/objects.js';
+import { look, type Seen } from './look/picture.js';
+import type { Picture } from './look/raster.js';
+import { type Assigned, brokenRelations, type Extent, nameOf } from './relations.js';
 
 export interface Verdict {
   /** Everything below is right. */
   right: boolean;
   count: boolean;
+  objects: boolean;
   colours: boolean;
-  shapes: boolean;
+  textures: boolean;
   relations: boolean;
-  background: boolean;
   sizes: boolean;
+  background: boolean;
   /** What is wrong, for people. */
   faults: string[];
 }
 
-/** Centres must differ by this share of the shorter side along the stated axis, and by more than across it. */
-const MARGIN = 0.12;
-/** More than this share of stray pixels is a fault: the picture is not plain. */
-const SPECKS = 0.01;
-
-type Assigned = Array<FoundObject | undefined>;
-
-function holds(kind: Relation, a: FoundObject, b: FoundObject, shorter: number): boolean {
-  const dx = b.x - a.x;
-  const dy = b.y - a.y;
-  const along = { left: dx, right: -dx, above: dy, below: -dy }[kind];
-  const across = kind === 'left' || kind === 'right' ? dy : dx;
-  return along >= MARGIN * shorter && along > Math.abs(across);
-}
+/** Stray pixels that are a fault: so many in one patch, or such a share of the picture. */
+const SPECK = 5;
+const SPECKS = 0.002;
+/** An object too many is a wrong count; with more than this there is nothing to tell apart, and the search would explode. */
+const CANDIDATES = 6;
 
 /** Every way to give each wanted object a seen one, or none where there are too few. */
 function* assignments(wanted: number, seen: readonly FoundObject[]): Generator<Assigned> {
@@ -51,77 +43,94 @@ function sizeFits(wanted: WantedObject, object: FoundObject | undefined): boolea
   return wanted.size === undefined || object?.size === wanted.size;
 }
 
-function nameOf(wanted: WantedObject | undefined): string {
-  return wanted ? `${wanted.colour} ${wanted.shape}` : 'nothing';
+/** Or one that cannot be told from it at this size. */
+function hasTexture({ texture }: WantedObject, object: FoundObject | undefined): boolean {
+  return object !== undefined && (object.texture === texture || object.alike.includes(texture));
 }
 
-function brokenRelations(expectation: Expectation, assigned: Assigned, shorter: number): string[] {
-  return expectation.relations.flatMap(({ kind, a, b }) => {
-    const [first, second] = [assigned[a], assigned[b]];
-    if (first && second && holds(kind, first, second, shorter)) return [];
-    const words = kind === 'left' || kind === 'right' ? `${kind} of` : kind;
-    return [`${nameOf(expectation.objects[a])} not ${words} ${nameOf(expectation.objects[b])}`];
-  });
+/** How well one seen object is the wanted one. */
+function likeness(wanted: WantedObject, object: FoundObject | undefined): number {
+  const points = [
+    [object?.figure === wanted.figure, 2],
+    [object?.colour === wanted.colour, 2],
+    [hasTexture(wanted, object), 1],
+    [sizeFits(wanted, object), 0.5],
+  ] as const;
+  return points.reduce((sum, [fits, worth]) => sum + (fits ? worth : 0), 0);
 }
 
-function agreement(expectation: Expectation, assigned: Assigned, shorter: number): number {
-  let points = -brokenRelations(expectation, assigned, shorter).length;
-  expectation.objects.forEach((wanted, index) => {
-    const object = assigned[index];
-    if (object?.shape === wanted.shape) points += 2;
-    if (object?.colour === wanted.colour) points += 2;
-    if (sizeFits(wanted, object)) points += 0.5;
-  });
-  return points;
-}
-
-export function judge(expectation: Expectation, seen: Seen, picture: Pick<Picture, 'width' | 'height'>): Verdict {
-  const shorter = Math.min(picture.width, picture.height);
-  // An object too many is a wrong count; with more than six there is nothing to tell apart, and the search would explode.
-  const candidates = [...seen.objects].sort((a, b) => b.width * b.height - a.width * a.height).slice(0, 6);
-  let assigned: Assigned = [];
-  let best = Number.NEGATIVE_INFINITY;
+function bestAssignment(expectation: Expectation, candidates: readonly FoundObject[], extent: Extent): Assigned {
+  let best: Assigned = [];
+  let most = Number.NEGATIVE_INFINITY;
   for (const attempt of assignments(expectation.objects.length, candidates)) {
-    const points = agreement(expectation, attempt, shorter);
-    if (points > best) [best, assigned] = [points, attempt];
+    const alike = expectation.objects.reduce((sum, wanted, i) => sum + likeness(wanted, attempt[i]), 0);
+    // No relation can make up for more than all of them.
+    if (alike <= most) continue;
+    const points = alike - brokenRelations(expectation, attempt, extent).length;
+    if (points > most) [most, best] = [points, attempt];
   }
+  return best;
+}
 
-  const faults: string[] = [];
-  const count = seen.objects.length === expectation.objects.length && seen.specks <= SPECKS;
-  if (seen.objects.length !== expectation.objects.length) {
-    faults.push(`${seen.objects.length} objects instead of ${expectation.objects.length}`);
-  } else if (!count) {
-    faults.push(`stray pixels (${(100 * seen.specks).toFixed(1)} %)`);
+/** What is wrong with one object, by category. */
+function compared(wanted: WantedObject, object: FoundObject | undefined) {
+  const name = nameOf(wanted);
+  if (!object) {
+    const missing = { objects: false, colours: false, textures: false, sizes: wanted.size === undefined };
+    return { ...missing, faults: [`no ${name}`] };
   }
-  let [colours, shapes, sizes] = [true, true, true];
-  expectation.objects.forEach((wanted, index) => {
-    const object = assigned[index];
-    const name = nameOf(wanted);
-    if (!object) {
-      [colours, shapes, sizes] = [false, false, sizes && wanted.size === undefined];
-      faults.push(`no ${name}`);
-      return;
-    }
-    if (object.colour !== wanted.colour) {
-      colours = false;
-      faults.push(`${name}: colour ${object.colour}`);
-    }
-    if (object.shape !== wanted.shape) {
-      shapes = false;
-      faults.push(`${name}: shape ${object.shape}`);
-    }
-    if (!sizeFits(wanted, object)) {
-      sizes = false;
-      faults.push(`${name}: ${object.size}, not ${wanted.size}`);
-    }
-  });
-  const broken = brokenRelations(expectation, assigned, shorter);
-  faults.push(...broken);
+  const result = {
+    objects: object.figure === wanted.figure,
+    colours: object.colour === wanted.colour,
+    textures: hasTexture(wanted, object),
+    sizes: sizeFits(wanted, object),
+  };
+  const faults: string[] = [];
+  if (!result.objects) {
+    const why = object.flaws.length > 0 ? ` (${object.flaws.join('; ')})` : '';
+    faults.push(`${name}: figure ${object.figure}${why}`);
+  }
+  if (!result.colours) faults.push(`${name}: colour ${object.colour}`);
+  // An unclear figure has no clear texture; it is one fault.
+  if (!result.textures && object.figure !== 'unclear') faults.push(`${name}: texture ${object.texture}`);
+  if (!result.sizes) faults.push(`${name}: ${object.size}, not ${wanted.size}`);
+  return { ...result, faults };
+}
+
+function countFaults(expectation: Expectation, seen: Seen, extent: Extent): string[] {
+  const [wanted, found] = [expectation.objects.length, seen.objects.length];
+  if (found !== wanted) return [`${found} objects instead of ${wanted}`];
+  const many = seen.largestStray >= SPECK || seen.stray > SPECKS * extent.width * extent.height;
+  return many
+    ? [`stray pixels (${Math.round(seen.stray)}, ${Math.round(seen.largestStray)} of them in one patch)`]
+    : [];
+}
+
+export function judge(expectation: Expectation, seen: Seen, extent: Extent): Verdict {
+  const candidates = [...seen.objects].sort((a, b) => b.half - a.half).slice(0, CANDIDATES);
+  const assigned = bestAssignment(expectation, candidates, extent);
+  const each = expectation.objects.map((wanted, index) => compared(wanted, assigned[index]));
+  const count = countFaults(expectation, seen, extent);
+  const broken = brokenRelations(expectation, assigned, extent);
   const background = seen.background === expectation.background;
-  if (!background) faults.push(`background ${seen.background}, not ${expectation.background}`);
-  const relations = broken.length === 0;
-  const right = count && colours && shapes && relations && background && sizes;
-  return { right, count, colours, shapes, relations, background, sizes, faults };
+  const faults = [
+    ...count,
+    ...each.flatMap((object) => object.faults),
+    ...broken,
+    ...(background ? [] : [`background ${seen.background}, not ${expectation.background}`]),
+  ];
+  const every = (key: 'objects' | 'colours' | 'textures' | 'sizes'): boolean => each.every((object) => object[key]);
+  return {
+    right: faults.length === 0,
+    count: count.length === 0,
+    objects: every('objects'),
+    colours: every('colours'),
+    textures: every('textures'),
+    relations: broken.length === 0,
+    sizes: every('sizes'),
+    background,
+    faults,
+  };
 }
 
 export interface Judged {

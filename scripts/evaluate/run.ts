@@ -1,89 +1,92 @@
-/** `npm run evaluate`: draws the held-out captions with a model, judges the pictures, and writes the results. */
+/** `npm run evaluate`: draws captions with a model, judges the pictures, and writes the results. See README.md. */
 
-import { mkdir, writeFile } from 'node:fs/promises';
-import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { type GenerateOptions, Paella } from '../../lib/index.js';
-import { type Expectation, readExpectations } from './expectation.js';
-import { assess } from './judge.js';
-import type { Picture } from './raster.js';
-import { json, markdown, type Result, type Settings } from './report.js';
-import { contactSheet } from './sheet.js';
-import { summarise, table } from './summary.js';
+import { commandOf, oneOf, ramp, whole } from './arguments.js';
+import { type Sweep, sweepChart } from './chart.js';
+import type { Painter, Progress } from './draw.js';
+import { readExpectations } from './expectation.js';
+import { writeTogether } from './files.js';
+import { json, markdown, type SectionReport, type Settings } from './report.js';
+import type { SectionOutput } from './sections/section.js';
+import { SECTION_NAMES, SECTIONS } from './sections/table.js';
 
-const USAGE = `usage: npm run evaluate -- [--model tiny] [--captions scripts/train/heldout.json] [--count N] [--steps N]
-  [--guidance first,last] [--temperature first,last] [--width N] [--height N] [--seed 1] [--backend NAME]
-  [--precision NAME] [--output docs/models]`;
+const CAPTIONS = 'scripts/train/heldout.json';
+const PUBLISHED = 'docs/models';
+/** Where runs go that are not the whole evaluation with the model's own settings. */
+const PARTIAL = 'build/evaluate';
 
-/** Pictures on the contact sheet. */
-const SHOWN = 48;
-/** Calls under way at a time: enough for the engine to merge them into full batches. */
-const CONCURRENT = 32;
+const { values } = parseArgs({
+  options: {
+    model: { type: 'string', default: 'tiny' },
+    sections: { type: 'string' },
+    count: { type: 'string' },
+    steps: { type: 'string' },
+    guidance: { type: 'string' },
+    temperature: { type: 'string' },
+    'renoise-steps': { type: 'string' },
+    width: { type: 'string' },
+    height: { type: 'string' },
+    seed: { type: 'string' },
+    backend: { type: 'string', default: 'auto' },
+    precision: { type: 'string', default: 'auto' },
+    pictures: { type: 'string' },
+    output: { type: 'string' },
+  },
+});
 
-/** `count` entries, evenly spread over the list, so that every number of objects is met. */
-function spread<T>(list: readonly T[], count: number): T[] {
-  const kept = Math.min(count, list.length);
-  return Array.from({ length: kept }, (_, i) => list[Math.floor((i * list.length) / kept)] as T);
-}
-
-function whole(value: string | undefined, name: string): number | undefined {
-  if (value === undefined) return undefined;
-  if (!/^\d+$/.test(value)) throw new Error(`--${name}: expected a whole number, got ${value}\n${USAGE}`);
-  return Number(value);
-}
-
-function ramp(value: string | undefined, name: string): [number, number] | undefined {
-  if (value === undefined) return undefined;
-  const [first = Number.NaN, last = first] = value.split(',').map(Number);
-  if (Number.isNaN(first) || Number.isNaN(last))
-    throw new Error(`--${name}: expected first,last, got ${value}\n${USAGE}`);
-  return [first, last];
-}
-
-/** Runs `work` on every item, at most `limit` at a time; results in the order of the items. */
-async function pool<T, R>(
-  items: readonly T[],
-  limit: number,
-  work: (item: T, index: number) => Promise<R>,
-): Promise<R[]> {
-  const results = new Array<R>(items.length);
-  let next = 0;
-  const worker = async (): Promise<void> => {
-    for (let index = next++; index < items.length; index = next++) {
-      results[index] = await work(items[index] as T, index);
-    }
-  };
-  await Promise.all(Array.from({ length: limit }, worker));
-  return results;
-}
-
-async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      model: { type: 'string', default: 'tiny' },
-      captions: { type: 'string', default: 'scripts/train/heldout.json' },
-      count: { type: 'string' },
-      steps: { type: 'string' },
-      guidance: { type: 'string' },
-      temperature: { type: 'string' },
-      width: { type: 'string' },
-      height: { type: 'string' },
-      seed: { type: 'string', default: '1' },
-      backend: { type: 'string', default: 'auto' },
-      precision: { type: 'string', default: 'auto' },
-      output: { type: 'string', default: 'docs/models' },
-    },
-  });
-  const seed = whole(values.seed, 'seed') ?? 1;
-  const all = await readExpectations(values.captions);
-  const expectations = spread(all, whole(values.count, 'count') ?? all.length);
-  const options: GenerateOptions = {
+function samplerOptions(): GenerateOptions {
+  const given: GenerateOptions = {
     steps: whole(values.steps, 'steps'),
+    renoiseSteps: whole(values['renoise-steps'], 'renoise-steps'),
     width: whole(values.width, 'width'),
     height: whole(values.height, 'height'),
     guidanceScale: ramp(values.guidance, 'guidance'),
     temperature: ramp(values.temperature, 'temperature'),
   };
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+}
+
+const both = (value: number | readonly [number, number]): readonly [number, number] =>
+  typeof value === 'number' ? [value, value] : value;
+
+function settingsOf(paella: Paella, options: GenerateOptions, seed: number): Settings {
+  const { defaults } = paella.model;
+  const steps = options.steps ?? defaults.steps;
+  // The model gives the share of the steps after which tokens become noise again.
+  const renoised = Math.round((defaults.renoiseSteps * steps) / defaults.steps);
+  return {
+    model: paella.model.name,
+    backend: paella.backend,
+    precision: paella.precision,
+    width: options.width ?? defaults.width,
+    height: options.height ?? defaults.height,
+    steps,
+    renoiseSteps: options.renoiseSteps ?? renoised,
+    guidanceScale: both(options.guidanceScale ?? defaults.guidanceScale),
+    temperature: both(options.temperature ?? defaults.temperature),
+    seed,
+  };
+}
+
+function progress(section: string): Progress {
+  return (done, of) => {
+    if (process.stderr.isTTY) process.stderr.write(`\r${section}: ${done} of ${of}  `);
+    else if (done === of) process.stderr.write(`${section}: ${done}\n`);
+  };
+}
+
+async function main(): Promise<void> {
+  const names = (values.sections?.split(',') ?? SECTION_NAMES).map((name) => oneOf(name, SECTION_NAMES, 'sections'));
+  const options = samplerOptions();
+  const seed = whole(values.seed, 'seed') ?? 1;
+  const count = whole(values.count, 'count');
+  const ordinary = ['model', 'pictures', 'output'];
+  const isWhole = Object.entries(values).every(
+    ([name, value]) => ordinary.includes(name) || value === undefined || value === 'auto',
+  );
+  const output = values.output ?? (isWhole ? PUBLISHED : PARTIAL);
+  const expectations = await readExpectations(CAPTIONS);
 
   const paella = await Paella.load({
     model: values.model,
@@ -91,44 +94,33 @@ async function main(): Promise<void> {
     precision: values.precision as 'auto',
   });
   try {
-    let done = 0;
-    const drawn = await pool(expectations, CONCURRENT, async (expectation: Expectation, index) => {
-      const [image] = await paella.generate({ ...options, prompt: expectation.caption, seed: seed + index });
-      if (!image) throw new Error(`no image for "${expectation.caption}"`);
-      done += 1;
-      if (process.stderr.isTTY) process.stderr.write(`\r${done} of ${expectations.length}`);
-      const picture: Picture = { width: image.width, height: image.height, data: image.data };
-      return { picture, seed: image.seed, judged: assess(expectation, picture), parameters: image.parameters };
-    });
-    if (process.stderr.isTTY) process.stderr.write('\n');
-
-    const [first] = drawn;
-    if (!first) throw new Error(`${values.captions} has no captions`);
-    const both = (value: number | [number, number] | undefined): [number, number] =>
-      Array.isArray(value) ? value : [value ?? Number.NaN, value ?? Number.NaN];
-    const settings: Settings = {
-      model: paella.model.name,
-      backend: paella.backend,
-      precision: paella.precision,
-      captions: values.captions,
-      width: first.picture.width,
-      height: first.picture.height,
-      steps: first.parameters.steps ?? Number.NaN,
-      guidanceScale: both(first.parameters.guidanceScale),
-      temperature: both(first.parameters.temperature),
-      seed,
-    };
-    const results: Result[] = drawn;
-    const given = process.argv.slice(2).join(' ');
-    const command = `npm run evaluate${given ? ` -- ${given}` : ''}`;
-    await mkdir(values.output, { recursive: true });
-    const file = (ending: string): string => path.join(values.output, `${settings.model}-${ending}`);
-    await writeFile(file('evaluation.json'), json(settings, results));
-    await writeFile(file('evaluation.md'), markdown(settings, results, command));
-    await writeFile(file('sheet.png'), await contactSheet(spread(drawn, SHOWN)));
-    process.stdout.write(
-      `${table(summarise(drawn.map(({ judged }) => judged)))}\n\nwritten: ${file('evaluation.{json,md}')}, ${file('sheet.png')}\n`,
-    );
+    const painter: Painter = { paella, options, seed, pictures: values.pictures, progress };
+    const settings = settingsOf(paella, options, seed);
+    const reports: Record<string, SectionReport> = {};
+    const sweeps: Record<string, Sweep> = {};
+    const files: Record<string, string | Buffer> = {};
+    for (const name of names) {
+      const {
+        report,
+        extra = {},
+        sweep,
+      }: SectionOutput = await SECTIONS[name]({ painter, settings, expectations, count });
+      reports[name] = report;
+      process.stderr.write('\n');
+      process.stdout.write(`## ${report.title}\n\n${report.text}\n\n`);
+      if (sweep) sweeps[name] = sweep;
+      for (const [ending, content] of Object.entries(extra)) files[`${settings.model}-${ending}`] = content;
+    }
+    if (Object.keys(sweeps).length > 0) {
+      for (const [ending, content] of Object.entries(await sweepChart(sweeps))) {
+        files[`${settings.model}-${ending}`] = content;
+      }
+    }
+    const command = commandOf('evaluate', process.argv.slice(2));
+    files[`${settings.model}-evaluation.json`] = json(settings, reports);
+    files[`${settings.model}-evaluation.md`] = markdown(settings, reports, command, Object.keys(files));
+    const written = await writeTogether(output, files);
+    process.stdout.write(`written: ${written.join(', ')}\n`);
   } finally {
     await paella.dispose();
   }

@@ -2,7 +2,7 @@
 
 import sharp, { type OverlayOptions } from 'sharp';
 import type { Judged } from './judge.js';
-import type { Picture } from './raster.js';
+import type { Picture } from './look/raster.js';
 
 const COLUMNS = 8;
 const PICTURE = 128;

@@ -1,35 +1,77 @@
-/** The words of the bundled model's domain, and the colours they stand for (sRGB). */
+/** The words of the bundled model's domain, the colours they stand for (sRGB) and the figures' geometry, from domain.json. */
 
-export const SHAPES = ['circle', 'square', 'triangle', 'cross'] as const;
-export type Shape = (typeof SHAPES)[number];
+import { readFileSync } from 'node:fs';
+import { z } from 'zod';
 
-export const COLOURS = ['red', 'orange', 'yellow', 'green', 'blue', 'purple'] as const;
-export type Colour = (typeof COLOURS)[number];
+export type Rgb = readonly [number, number, number];
 
-export const BACKGROUNDS = ['white', 'black', 'gray', 'light blue'] as const;
-export type Background = (typeof BACKGROUNDS)[number];
+const rgb = z.tuple([z.number(), z.number(), z.number()]).readonly();
+const circle = z.tuple([z.number(), z.number(), z.number()]);
 
-export const RELATIONS = ['above', 'below', 'left', 'right'] as const;
-export type Relation = (typeof RELATIONS)[number];
+/** A part of a figure in the square from -1 to 1, y downwards. */
+const layer = z.object({
+  /** 'main' is the object's own colour, any other an accent. */
+  fill: z.string(),
+  polygon: z.array(z.tuple([z.number(), z.number()])).optional(),
+  /** x, y, radius */
+  circle: circle.optional(),
+  /** x, y, radius along x, radius along y */
+  ellipse: z.tuple([z.number(), z.number(), z.number(), z.number()]).optional(),
+  /** A circle that is cut out. */
+  minus: circle.optional(),
+});
+export type Layer = z.infer<typeof layer>;
+
+const domain = z
+  .object({
+    colours: z.record(z.string(), rgb),
+    accents: z.record(z.string(), rgb),
+    figures: z.record(
+      z.string(),
+      z.object({
+        colours: z.array(z.string()),
+        natural: z.string().optional(),
+        mirrored: z.boolean().default(false),
+        variants: z.array(z.array(layer)).min(1),
+      }),
+    ),
+    textures: z.array(z.string()),
+    textured_figures: z.array(z.string()),
+    containers: z.array(z.string()),
+    backgrounds: z.record(z.string(), z.object({ top: rgb, below: rgb.optional(), bottom: rgb.optional() })),
+    /** Share of the height above the horizon. */
+    horizon: z.number(),
+    least_contrast: z.number(),
+  })
+  .parse(JSON.parse(readFileSync(new URL('../train/domain.json', import.meta.url), 'utf8')));
+
+export const FIGURE_SHAPES = domain.figures;
+export const FIGURES = Object.keys(domain.figures);
+export const COLOUR_VALUES: Readonly<Record<string, Rgb>> = domain.colours;
+export const COLOURS = Object.keys(domain.colours);
+export const ACCENT_VALUES: Readonly<Record<string, Rgb>> = domain.accents;
+export const TEXTURED_FIGURES = domain.textured_figures;
+/** Figures that other things may stand in. */
+export const CONTAINERS = domain.containers;
+export const BACKGROUND_VALUES = domain.backgrounds;
+export const BACKGROUNDS = Object.keys(domain.backgrounds);
+/** Share of the height above the horizon. */
+export const HORIZON = domain.horizon;
+/** Least OKLab distance between an object's colour and what lies behind it. */
+export const LEAST_CONTRAST = domain.least_contrast;
+
+export const TEXTURES = ['plain', 'striped', 'dotted', 'outlined'] as const;
+export type Texture = (typeof TEXTURES)[number];
 
 /** 'medium' is what a caption means that names no size. */
 export const SIZES = ['small', 'medium', 'large'] as const;
 export type Size = (typeof SIZES)[number];
 
-export type Rgb = readonly [number, number, number];
+export const CORNERS = ['top left', 'top right', 'bottom left', 'bottom right'] as const;
 
-export const COLOUR_VALUES: Readonly<Record<Colour, Rgb>> = {
-  red: [220, 40, 40],
-  orange: [245, 140, 30],
-  yellow: [245, 215, 50],
-  green: [40, 160, 70],
-  blue: [40, 80, 210],
-  purple: [140, 60, 180],
-};
-
-export const BACKGROUND_VALUES: Readonly<Record<Background, Rgb>> = {
-  white: [255, 255, 255],
-  black: [0, 0, 0],
-  gray: [150, 150, 150],
-  'light blue': [170, 215, 245],
-};
+/** A value of a table whose keys come from the table itself. */
+export function known<T>(table: Readonly<Record<string, T>>, name: string): T {
+  const value = table[name];
+  if (value === undefined) throw new RangeError(`${name}: not a word of domain.json`);
+  return value;
+}

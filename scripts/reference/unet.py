@@ -78,8 +78,8 @@ class GlobalResponseNorm(nn.Module):
         self.beta = nn.Parameter(torch.zeros(1, 1, 1, c))
 
     def forward(self, x: Tensor) -> Tensor:
-        # vector_norm's gradient at a channel that is zero everywhere is 0; a plain sqrt's would be NaN. [B, 1, 1, c]
-        norms = torch.linalg.vector_norm(x.float(), dim=(1, 2), keepdim=True)
+        # A channel that is zero everywhere has the gradient 0 below the bound; a plain sqrt's would be NaN. [B, 1, 1, c]
+        norms = x.square().sum((1, 2), keepdim=True, dtype=torch.float32).clamp(min=1e-20).sqrt()
         ratio = norms / (norms.mean(-1, keepdim=True) + 1e-6)
         return x * (1 + self.gamma * ratio).to(x.dtype) + self.beta.to(x.dtype)
 

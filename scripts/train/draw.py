@@ -1,7 +1,4 @@
-"""Draws scenes as flat, anti-aliased RGB images in NumPy.
-
-Centres snap to the 4 px grid of the VQGAN's tokens, so that the same token patterns come back again and again.
-"""
+"""Draws scenes as anti-aliased RGB images in NumPy, from the geometry of domain.json."""
 
 from __future__ import annotations
 
@@ -9,63 +6,107 @@ import random
 from functools import lru_cache
 
 import numpy as np
+from scipy.ndimage import distance_transform_edt
 
 from domain import DOMAIN, Scene
+from layout import GRID, Placed
 
-GRID = DOMAIN["grid_px"]
 _OVERSAMPLE = 4
+RIM = 4.0  # px; width of an outline, and of what stripes leave at the edge
+RIM_OF_DOTS = 2.5
+
+
+def _polygon(points: list[list[float]], x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Even-odd rule."""
+    inside = np.zeros(x.shape, bool)
+    for (ax, ay), (bx, by) in zip(points, points[1:] + points[:1]):
+        crosses = (ay > y) != (by > y)
+        if ay != by:
+            inside ^= crosses & (x < (bx - ax) * (y - ay) / (by - ay) + ax)
+    return inside
+
+
+def _layer(layer: dict, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    if "polygon" in layer:
+        inside = _polygon(layer["polygon"], x, y)
+    elif "circle" in layer:
+        cx, cy, r = layer["circle"]
+        inside = (x - cx) ** 2 + (y - cy) ** 2 <= r * r
+    else:
+        cx, cy, rx, ry = layer["ellipse"]
+        inside = ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 <= 1
+    if "minus" in layer:
+        cx, cy, r = layer["minus"]
+        inside &= (x - cx) ** 2 + (y - cy) ** 2 > r * r
+    return inside
+
+
+def _eroded(mask: np.ndarray, px: float) -> np.ndarray:
+    """Points of the oversampled mask that are further than `px` from its edge."""
+    return distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1] > px * _OVERSAMPLE
 
 
 @lru_cache(maxsize=None)
-def coverage(shape: str, half: float) -> np.ndarray:
-    """Share of every pixel that the shape covers, [2n, 2n] in 0..1, centred, n = ceil(half)."""
-    n = int(np.ceil(half))
-    steps = (np.arange(2 * n * _OVERSAMPLE) + 0.5) / _OVERSAMPLE - n
-    y, x = np.meshgrid(steps, steps, indexing="ij")
-    if shape == "circle":
-        inside = x * x + y * y <= half * half
-    elif shape == "square":
-        inside = np.maximum(abs(x), abs(y)) <= half
-    elif shape == "triangle":
-        inside = (abs(y) <= half) & (2 * abs(x) <= y + half)
-    else:
-        arm = DOMAIN["cross_arm"] * half
-        inside = (np.minimum(abs(x), abs(y)) <= arm) & (np.maximum(abs(x), abs(y)) <= half)
-    return inside.reshape(2 * n, _OVERSAMPLE, 2 * n, _OVERSAMPLE).mean((1, 3)).astype(np.float32)
+def layers(figure: str, variant: int, mirrored: bool, texture: str, half: int) -> list[tuple[str, np.ndarray]]:
+    """(fill, share of every pixel that it covers [2 half, 2 half, 1] in 0..1), from back to front.
 
-
-def half_size(size: str, width: int, height: int) -> float:
-    """Half the bounding box's side in px."""
-    return DOMAIN["sizes"][size] * min(width, height)
-
-
-def place(rng: random.Random, scene: Scene, width: int, height: int) -> list[tuple[int, int]]:
-    """Centres (x, y) in px: evenly spread along the layout's axis, each jittered by at most 1/16 of the shorter side."""
-    count = len(scene.things)
-    along = {1: [1 / 2], 2: [1 / 4, 3 / 4], 3: [3 / 16, 1 / 2, 13 / 16]}[count]
-    step = min(width, height) / 16
-    # Along the axis only small and medium pairs have room to move.
-    roomy = count == 1 or (count == 2 and all(t.size != "large" for t in scene.things))
-    row = scene.layout.startswith("row")
-    centres = []
-    for k in range(count):
-        across_shift = rng.choice([-1, 0, 0, 1]) * step
-        along_shift = rng.choice([-1, 0, 0, 1]) * step if roomy else 0.0
-        if row:
-            x, y = width * along[k] + along_shift, height / 2 + across_shift
+    Fills are "main", "white" (textures) or an accent's name.
+    """
+    steps = (np.arange(2 * half * _OVERSAMPLE) + 0.5) / _OVERSAMPLE - half
+    y, x = np.meshgrid(steps / half, (-steps if mirrored else steps) / half, indexing="ij")
+    masks = [(layer["fill"], _layer(layer, x, y)) for layer in DOMAIN["figures"][figure]["variants"][variant]]
+    merged: list[tuple[str, np.ndarray]] = []
+    for fill, mask in masks:  # neighbours of one colour must not show a seam
+        if merged and merged[-1][0] == fill:
+            merged[-1] = (fill, merged[-1][1] | mask)
         else:
-            x, y = width / 2 + across_shift, height * along[k] + along_shift
-        centres.append((round(x / GRID) * GRID, round(y / GRID) * GRID))
-    return centres
+            merged.append((fill, mask))
+    if texture != "plain":
+        (_, mask), = merged
+        py, px = np.meshgrid(steps, steps, indexing="ij")
+        if texture == "outlined":
+            merged = [("main", mask & ~_eroded(mask, RIM))]
+        elif texture == "striped":
+            merged.append(("white", _eroded(mask, RIM) & (np.floor(py / 4) % 2 == 0)))
+        else:
+            u, v = (px % 8) - 4, (py % 8) - 4
+            merged.append(("white", _eroded(mask, RIM_OF_DOTS) & (u * u + v * v <= 2.8**2)))
+    n = 2 * half
+    return [(f, m.reshape(n, _OVERSAMPLE, n, _OVERSAMPLE).mean((1, 3))[..., None].astype(np.float32)) for f, m in merged]
 
 
-def draw(scene: Scene, centres: list[tuple[int, int]], width: int, height: int) -> np.ndarray:
-    """The scene as uint8 [height, width, 3]."""
+def background(name: str, width: int, height: int) -> np.ndarray:
+    """float32 [height, width, 3] in 0..255"""
+    colours = {k: np.array(v, np.float32) for k, v in DOMAIN["backgrounds"][name].items()}
     image = np.empty((height, width, 3), np.float32)
-    image[:] = DOMAIN["backgrounds"][scene.background]
-    for thing, (x, y) in zip(scene.things, centres):
-        mask = coverage(thing.shape, half_size(thing.size, width, height))
-        n = mask.shape[0] // 2
-        part = image[y - n : y + n, x - n : x + n]
-        part += mask[:, :, None] * (np.array(DOMAIN["colours"][thing.colour], np.float32) - part)
+    image[:] = colours["top"]
+    if "below" in colours:
+        image[horizon(height) :] = colours["below"]
+    if "bottom" in colours:
+        share = ((np.arange(height, dtype=np.float32) + 0.5) / height)[:, None, None]
+        image += share * (colours["bottom"] - colours["top"])
+    return image
+
+
+def horizon(height: int) -> int:
+    """Row where the sea or the meadow begins."""
+    return GRID * round(DOMAIN["horizon"] * height / GRID)
+
+
+def draw(rng: random.Random, scene: Scene, placed: list[Placed], width: int, height: int) -> np.ndarray:
+    """The scene as uint8 [height, width, 3]. `rng` chooses figures' variants and which way they face; a group's members
+    are alike."""
+    image = background(scene.background, width, height)
+    looks: dict[int, tuple[int, bool]] = {}
+    for p in placed:
+        figure = DOMAIN["figures"][p.thing.figure]
+        key = id(p.thing)
+        if key not in looks:
+            looks[key] = (rng.randrange(len(figure["variants"])), figure.get("mirrored", False) and rng.random() < 0.5)
+        variant, mirrored = looks[key]
+        part = image[p.y - p.half : p.y + p.half, p.x - p.half : p.x + p.half]
+        for fill, share in layers(p.thing.figure, variant, mirrored, p.thing.texture, p.half):
+            rgb = (255, 255, 255) if fill == "white" else DOMAIN["accents"].get(fill) if fill != "main" else None
+            colour = np.array(rgb or DOMAIN["colours"][p.thing.colour], np.float32)
+            part += share * (colour - part)
     return np.rint(image).astype(np.uint8)

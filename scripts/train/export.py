@@ -1,6 +1,6 @@
 """Writes the finished model folder: python export.py WORK FOLDER [--dtype F32|F16]
 
-Weights are the averaged ones. The generation settings come from generation.json, which tune.py's results decide.
+Weights are the averaged ones. The generation settings come from generation.json; `npm run tune` compares some.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 
 from common import HERE  # also makes scripts/reference importable
 from model_folder import load_component, save_model
+from words import write_domain
 
 
 def main() -> None:
@@ -25,6 +26,7 @@ def main() -> None:
     generation = json.loads((HERE / "generation.json").read_text())
     dtype = torch.float32 if options.dtype == "F32" else torch.float16
     save_model(options.folder, "tiny", "MIT", generation, *models, dtype=dtype)  # type: ignore[arg-type]
+    write_domain(options.folder)
     size = sum(f.stat().st_size for f in options.folder.rglob("*") if f.is_file())
     print(f"{options.folder}: {size / 1e6:.2f} MB")
 

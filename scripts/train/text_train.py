@@ -1,15 +1,15 @@
-"""Trains the bundled model's text encoder on its own, with dense byte-level targets: python text_train.py WORK [steps]
+"""Trains the bundled model's text encoder on its own, with dense byte-level targets: python text_train.py WORK [--steps N]
 
-Every byte of an object's phrase must tell, through linear heads, that object's colour, shape, size and ROLE (its place
-in the scene: left, top, alone, ...), and every byte the background and the layout. The heads are thrown away. A U-Net
-that reads this encoder only has to fetch by role, instead of learning English through its own loss.
+Every byte of a thing's phrase must tell, through linear heads, that thing's colour, figure, texture, size and role (its
+place in the scene: left, top, alone, ...), and every byte the background and the layout. The heads are thrown away. A
+U-Net that reads this encoder only has to fetch by role, instead of learning English through its own loss.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import random
-import sys
 from pathlib import Path
 
 import torch
@@ -19,13 +19,13 @@ from torch import Tensor, nn
 from captions import Caption, caption_of
 from common import CONFIG, Log  # also makes scripts/reference importable
 from byt5 import PAD, ByT5Encoder, tokenize
-from domain import BACKGROUNDS, COLOURS, LAYOUTS, ROLES, ROLES_OF_LAYOUT, SHAPES, SIZES, Scene, training_scene
+from domain import BACKGROUNDS, COLOURS, FIGURES, LAYOUT_NAMES, ROLES, SIZES, TEXTURES, Scene, training_scene
 from model_folder import save_component
 
 BATCH, RATE = 64, 2e-3
 HEADS = {
-    "colour": len(COLOURS), "shape": len(SHAPES), "size": len(SIZES), "role": len(ROLES),
-    "background": len(BACKGROUNDS), "layout": len(LAYOUTS),
+    "colour": len(COLOURS), "figure": len(FIGURES), "texture": len(TEXTURES), "size": len(SIZES), "role": len(ROLES),
+    "background": len(BACKGROUNDS), "layout": len(LAYOUT_NAMES),
 }  # fmt: skip
 IGNORED = -100
 HIDDEN = -1e4  # added to attention logits at padding
@@ -45,14 +45,15 @@ def byte_targets(scene: Scene, caption: Caption, length: int) -> dict[str, list[
     own = len(caption.text) + 1
     rows = {name: [IGNORED] * length for name in HEADS}
     rows["background"][:own] = [BACKGROUNDS.index(scene.background)] * own
-    rows["layout"][:own] = [LAYOUTS.index(scene.layout)] * own
+    rows["layout"][:own] = [LAYOUT_NAMES.index(scene.layout)] * own
     for (start, end), index in zip(caption.spans, caption.order):
         thing = scene.things[index]
         values = {
             "colour": COLOURS.index(thing.colour),
-            "shape": SHAPES.index(thing.shape),
+            "figure": FIGURES.index(thing.figure),
+            "texture": TEXTURES.index(thing.texture),
             "size": SIZES.index(thing.size),
-            "role": ROLES.index(ROLES_OF_LAYOUT[scene.layout][index]),
+            "role": ROLES.index(scene.slots[index][0]),
         }
         for name, value in values.items():
             rows[name][start:end] = [value] * (end - start)
@@ -78,7 +79,7 @@ def main(work: Path, steps: int) -> None:
     ready: list[list[tuple[Scene, Caption]]] = []
     for step in range(steps):
         if not ready:  # four batches at once, dealt out by length, so that little is spent on padding
-            scenes = [training_scene(rng, [1, 2, 2, 1, 1]) for _ in range(4 * BATCH)]
+            scenes = [training_scene(rng) for _ in range(4 * BATCH)]
             pairs = sorted(((s, caption_of(rng, s)) for s in scenes), key=lambda pair: len(pair[1].text))
             ready = [pairs[k : k + BATCH] for k in range(0, len(pairs), BATCH)]
             rng.shuffle(ready)
@@ -103,11 +104,13 @@ def main(work: Path, steps: int) -> None:
         schedule.step()
         if step % 50 == 49:
             log.write(step=step + 1, loss=round(loss.item(), 4), **correct)
-        if (step + 1) % 500 == 0 or step + 1 == steps:
-            save_component(work, "text_encoder", encoder)
-            torch.save(heads.state_dict(), work / "text_heads.pt")
+    save_component(work, "text_encoder", encoder)
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--steps", type=int, default=4000)
+    options = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
-    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1000)
+    main(options.work, options.steps)

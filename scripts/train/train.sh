@@ -1,11 +1,15 @@
 #!/bin/sh
 # Trains the bundled model from nothing: scripts/train/train.sh [WORK] [PYTHON]
-# WORK keeps logs, the token cache and checkpoints. Running it again continues an interrupted U-Net training.
+# WORK keeps logs, the token cache and checkpoints; running it again goes on where it was interrupted.
+# For a trial: VQGAN_STEPS (three rounds), TEXT_STEPS, SCENES, UNET_STEPS, and MODEL and CURVES, where the results go.
+# START=<model folder> begins with that folder's VQGAN, text encoder and U-Net instead of nothing.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 work=${1:-"$root/.train"}
 python=${2:-python3}
+model=${MODEL:-"$root/models/tiny"}
+curves=${CURVES:-"$root/docs/models/tiny-training"}
 mkdir -p "$work"
 cd "$here"
 
@@ -14,12 +18,21 @@ export OMP_NUM_THREADS=1
 # glibc otherwise maps and unmaps every activation anew.
 export GLIBC_TUNABLES=glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=8589934592
 
+if [ -n "${START:-}" ] && [ ! -d "$work/vqgan" ]; then
+  mkdir -p "$work/vqgan.round2"
+  cp -r "$START/text_encoder" "$START/vqgan" "$work"
+  cp -r "$START/vqgan" "$work/vqgan.round2"
+fi
 "$python" heldout.py
-[ -f "$work/vqgan/model.safetensors" ] || { "$python" vqgan_train.py "$work" 500; "$python" vqgan_train.py "$work" 800 resume; }
-[ -f "$work/text_encoder/model.safetensors" ] || "$python" text_train.py "$work" 1000
-"$python" unet_train.py "$work" --steps "${STEPS:-6000}" --resume
-"$python" check.py "$work" --count 300
-"$python" export.py "$work" "$root/models/tiny"
-mkdir -p "$root/docs/models"
-cp "$work/log.jsonl" "$root/docs/models/tiny-training.jsonl"
-"$python" plot.py "$work/log.jsonl" "$root/docs/models/tiny-training.png"
+if [ ! -f "$work/vqgan/model.safetensors" ]; then
+  "$python" vqgan_train.py "$work" --steps "${VQGAN_STEPS:-3000,3000,6000}" &
+  vqgan=$!
+fi
+[ -f "$work/text_encoder/model.safetensors" ] || "$python" text_train.py "$work" --steps "${TEXT_STEPS:-4000}"
+[ -z "${vqgan:-}" ] || wait "$vqgan"
+"$python" cache.py "$work" --scenes "${SCENES:-60000}"
+"$python" unet_train.py "$work" --steps "${UNET_STEPS:-8000}" --scenes "${SCENES:-60000}" --resume ${START:+--start "$START"}
+"$python" export.py "$work" "$model" --dtype F16
+mkdir -p "$(dirname "$curves")"
+cp "$work/log.jsonl" "$curves.jsonl"
+"$python" plot.py "$work/log.jsonl" "$curves.png"

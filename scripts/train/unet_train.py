@@ -1,7 +1,7 @@
-"""Trains the bundled model's U-Net on cached tokens: python unet_train.py WORK --minutes 90 [--resume]
+"""Trains the bundled model's U-Net on cached tokens: python unet_train.py WORK --minutes 90 [--resume] [--start MODEL]
 
-Paella's recipe (section 4.2): t in [0.001, 1], every token replaced by a random one with probability t, cross
-entropy weighted 1 - (1 - mask) * (1 - t) * 0.7. See README.md for where and why this deviates from it.
+Paella's recipe (specification section 4.2): every token replaced by a random one with probability t, cross entropy
+weighted 1 - (1 - mask) * (1 - t) * 0.7. See README.md for where and why this deviates from it.
 """
 
 from __future__ import annotations
@@ -11,46 +11,34 @@ import math
 import random
 import time
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 import torch.nn.functional as F
 from torch import Tensor
 
+from cache import SIZES, load_cache
 from captions import caption_of
 from common import CONFIG, Log
-from domain import Scene, training_scene
-from draw import draw, place
 from model_folder import load_component, save_component
 from text_train import pad_batch
 from unet import ResBlock, UNet
 
-# (height, width) in px and its share of the batches.
-SIZES = [((64, 64), 0.86), ((64, 96), 0.05), ((96, 64), 0.05), ((96, 96), 0.04)]
-UNCONDITIONAL = 0.08  # share of captions replaced by ""
-EMA = 0.998
+UNCONDITIONAL = 0.06  # share of captions replaced by ""
+EMA = 0.999
+# Unrolling: the noisier input that the net draws from is at most this noisy. Above, its draws are another picture than
+# the one that is wanted back, and the net would learn to distrust what it has drawn.
+UNROLL_BELOW = 0.85
 
 
-def build_cache(work: Path, count: int) -> dict[tuple[int, int], tuple[list[Scene], Tensor]]:
-    """Scenes and their tokens (int16 [n, H, W]) for every size, drawn and encoded once."""
-    path = work / "cache.pt"
-    if path.exists():
-        return torch.load(path, weights_only=False)
-    vqgan = load_component(work, "vqgan")
-    cache = {}
-    for index, ((height, width), _) in enumerate(SIZES):
-        rng = random.Random(100 + index)
-        scenes = [training_scene(rng, CONFIG["layout_weights"]) for _ in range(count if index == 0 else count // 10)]
-        parts = []
-        for i in range(0, len(scenes), 250):
-            images = np.stack([draw(s, place(rng, s, width, height), width, height) for s in scenes[i : i + 250]])
-            with torch.inference_mode():
-                parts.append(vqgan.encode(torch.from_numpy(images).float() / 255).to(torch.int16))
-        cache[(height, width)] = (scenes, torch.cat(parts))
-    torch.save(cache, path)
-    return cache
+class Batch(NamedTuple):
+    clean: Tensor  # int64 [B, H, W]
+    noise: Tensor  # int64 [B, H, W]: one random picture, which takes the places that are noised
+    t: Tensor  # [B]
+    states: Tensor  # of the text encoder, [B, S, D]
+    bias: Tensor  # [B, S], hides padding
 
 
 def initialise(unet: UNet) -> None:
@@ -74,22 +62,20 @@ def initialise(unet: UNet) -> None:
 
 
 class Batches:
-    """Endless batches of (clean tokens, noised tokens, t, mask, text states, text bias).
-
-    Captions are drawn for four batches at once and dealt out by length, so that little is spent on padding.
-    """
+    """Endless batches. Captions are worded anew, drawn for four batches at once and dealt out by length, so that little
+    is spent on padding."""
 
     def __init__(self, work: Path, batch: int, scenes: int, seed: int):
-        self.cache = build_cache(work, scenes)
+        self.cache = load_cache(work, scenes)
         self.encoder = load_component(work, "text_encoder")
         self.batch, self.rng = batch, random.Random(seed)
         self.codes = CONFIG["unet"]["num_labels"]
         self.ready: list[tuple[list[str], Tensor]] = []
 
     def refill(self) -> None:
-        size = self.rng.choices([s for s, _ in SIZES], [w for _, w in SIZES])[0]
+        size = self.rng.choices([s for s, _, _ in SIZES], [w for _, w, _ in SIZES])[0]
         scenes, tokens = self.cache[size]
-        count = max(4, round(self.batch * 64 * 64 / (size[0] * size[1])))
+        count = max(4, round(self.batch * 128 * 128 / (size[0] * size[1])))
         pairs = []
         for i in self.rng.choices(range(len(scenes)), k=4 * count):
             pairs.append(("" if self.rng.random() < UNCONDITIONAL else caption_of(self.rng, scenes[i]).text, i))
@@ -99,24 +85,110 @@ class Batches:
             self.ready.append(([text for text, _ in part], tokens[[i for _, i in part]].long()))
         self.rng.shuffle(self.ready)
 
-    def next(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    def next(self) -> Batch:
         if not self.ready:
             self.refill()
         texts, clean = self.ready.pop()
         ids, bias = pad_batch(texts)
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             states = self.encoder(ids, bias)
-        # More of the noisy end than Paella's uniform t: there colours, shapes and places are decided.
-        t = torch.rand(len(texts)) ** 0.6 * 0.999 + 0.001
-        mask = torch.rand(clean.shape) < t[:, None, None]
-        noised = torch.where(mask, torch.randint_like(clean, self.codes), clean)
-        return clean, noised, t, mask, states.float(), bias
+        # More of the noisy end than Paella's uniform t: there colours, figures and places are decided.
+        t = torch.rand(len(texts)) ** 0.7 * 0.999 + 0.001
+        return Batch(clean, torch.randint_like(clean, self.codes), t, states.float(), bias)
 
 
-def rate_at(progress: float, step: int, peak: float) -> float:
-    """Warm-up over 200 steps (after a resumption too), constant, then a decay to 2 % over the last 30 % of the time."""
-    decay = 1.0 if progress < 0.7 else 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - 0.7) / 0.3)))
-    return peak * min(1.0, (step + 1) / 200) * decay
+def noised(batch: Batch, share: float, unet: UNet) -> tuple[Tensor, Tensor]:
+    """The input tokens, and where they are noise (bool), both [B, H, W].
+
+    For about `share` of the pictures that are not too noisy, what is not noise comes from the net's own draw at a noisier
+    level, as in sampling, instead of from the clean picture (after SUNDAE, arXiv:2112.06749): the net learns to mend its
+    own mistakes, which a sampler otherwise carries on.
+    """
+    u = torch.rand(batch.clean.shape)
+    mask = u < batch.t[:, None, None]
+    kept = batch.clean
+    earlier = batch.t + 0.03 + 0.2 * torch.rand(len(batch.t))
+    rows = ((torch.rand(len(batch.t)) < share) & (earlier < UNROLL_BELOW)).nonzero().flatten()
+    if len(rows) > 0:
+        before = torch.where(u[rows] < earlier[rows, None, None], batch.noise[rows], batch.clean[rows])
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            logits = unet(before, earlier[rows], batch.states[rows], condition_bias=batch.bias[rows])
+            temperature = 0.1 + 0.7 * torch.rand(len(rows), 1, 1, 1)
+            gumbel = -torch.empty_like(logits, dtype=torch.float32).exponential_().log()
+            drawn = (logits.float() + temperature * gumbel).argmax(-1)
+        kept = kept.clone()
+        kept[rows] = drawn
+    return torch.where(mask, batch.noise, kept), mask
+
+
+def rate_at(progress: float, step: int, constant: float) -> float:
+    """Share of the peak rate: warm-up over 200 steps (after a resumption too), then constant for the given part of the
+    plan, then a cosine down to 2 %."""
+    decay = 1.0
+    if progress > constant:
+        decay = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - constant) / (1 - constant))))
+    return min(1.0, (step + 1) / 200) * decay
+
+
+def optimisers_of(unet: UNet, options: argparse.Namespace) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the hidden layers, AdamW for the rest."""
+    matrices, kernels, vectors = [], [], []
+    for name, p in unet.named_parameters():
+        hidden = p.ndim == 2 and "blocks" in name and ".mapper." not in name
+        (matrices if hidden and options.muon else kernels if p.ndim > 1 and p.numel() > p.shape[-1] else vectors).append(p)
+    groups = [{"params": kernels, "weight_decay": 0.02}, {"params": vectors, "weight_decay": 0.0}]
+    chosen: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=options.rate, betas=(0.9, 0.98), fused=True)]
+    if matrices:
+        chosen.append(torch.optim.Muon(matrices, lr=options.rate, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"))
+    for optimiser in chosen:
+        for group in optimiser.param_groups:
+            group["peak"] = group["lr"]
+    return chosen
+
+
+class Run:
+    """The state that a checkpoint holds."""
+
+    def __init__(self, options: argparse.Namespace):
+        self.path: Path = options.work / "unet.pt"
+        self.unet, self.average = UNet(CONFIG["unet"]), UNet(CONFIG["unet"])
+        initialise(self.unet)
+        if options.start:
+            self.unet.load_state_dict(load_component(options.start, "unet").state_dict())
+        self.average.load_state_dict(self.unet.state_dict())
+        self.optimisers = optimisers_of(self.unet, options)
+        self.step, self.spent = 0, 0.0
+        if options.resume and self.path.exists():
+            saved = torch.load(self.path, weights_only=True)
+            self.unet.load_state_dict(saved["unet"])
+            self.average.load_state_dict(saved["average"])
+            for optimiser, state in zip(self.optimisers, saved["optimisers"], strict=True):
+                optimiser.load_state_dict(state)
+            self.step, self.spent = saved["step"], saved["spent"]
+
+    def save(self, work: Path) -> None:
+        state = {
+            "unet": self.unet.state_dict(), "average": self.average.state_dict(), "step": self.step, "spent": self.spent,
+            "optimisers": [o.state_dict() for o in self.optimisers],
+        }  # fmt: skip
+        torch.save(state, self.path.with_suffix(".tmp"))
+        self.path.with_suffix(".tmp").rename(self.path)
+        save_component(work, "unet", self.average)
+
+
+def loss_of(unet: UNet, batch: Batch, share: float, smoothing: float) -> tuple[Tensor, Tensor]:
+    """(weighted loss to descend, mean cross entropy), both over a random half of the positions: neighbours say much the
+    same, and the head with its 1,024 logits is a fifth of the work."""
+    tokens, mask = noised(batch, share, unet)
+    positions = torch.randperm(mask.numel())[: mask.numel() // 2]
+    with torch.autocast("cpu", torch.bfloat16):
+        features = unet.features(tokens, batch.t, unet.condition(batch.states), condition_bias=batch.bias)
+        logits = unet.out_mapper(features.flatten(0, 2)[positions])
+    losses = F.cross_entropy(
+        logits.float(), batch.clean.flatten()[positions], reduction="none", label_smoothing=smoothing
+    )
+    weights = (1 - (~mask).float() * (1 - batch.t[:, None, None]) * 0.7).flatten()[positions]
+    return (losses * weights).mean(), losses.detach().mean()
 
 
 def worker(rank: int, options: argparse.Namespace) -> None:
@@ -130,64 +202,31 @@ def worker(rank: int, options: argparse.Namespace) -> None:
             "gloo", init_method=f"file://{work.resolve()}/rendezvous", rank=rank, world_size=options.workers
         )
     torch.manual_seed(4)
-    log = Log(work, "unet")
-    unet = UNet(CONFIG["unet"])
-    initialise(unet)
-    average = UNet(CONFIG["unet"])
-    average.load_state_dict(unet.state_dict())
-    parameters = list(unet.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": 0.02},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    optimiser = torch.optim.AdamW(groups, lr=options.rate, betas=(0.9, 0.98), fused=True)
-    step, spent = 0, 0.0
-    checkpoint = work / "unet.pt"
-    if options.resume and checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
-        unet.load_state_dict(saved["unet"])
-        average.load_state_dict(saved["average"])
-        if "optimiser" in saved:
-            optimiser.load_state_dict(saved["optimiser"])
-        step, spent = saved["step"], saved["spent"]
-    start = step
-    seed = 1000 * step + rank
-    batches = Batches(work, options.batch // options.workers, options.scenes, seed)
-    torch.manual_seed(seed)
+    log, run = Log(work, "unet"), Run(options)
+    parameters, start = list(run.unet.parameters()), run.step
+    batches = Batches(work, options.batch // options.workers, options.scenes, 1000 * run.step + rank)
+    torch.manual_seed(1000 * run.step + rank)
     # Every gradient is a view into one buffer, so that a single all-reduce averages them.
     flat = torch.zeros(sum(p.numel() for p in parameters))
     for parameter, part in zip(parameters, flat.split([p.numel() for p in parameters])):
         parameter.grad = part.view_as(parameter)
 
-    def save() -> None:
-        state = {"unet": unet.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict()}
-        torch.save(state | {"step": step, "spent": spent}, work / "unet.tmp")
-        if checkpoint.exists():
-            checkpoint.replace(work / "unet.previous.pt")
-        (work / "unet.tmp").rename(checkpoint)
-        save_component(work, "unet", average)
-
-    skipped = 0
-    sums, summed, saved_at, before = [0.0, 0.0], 0, time.time(), time.time()
+    skipped, summed, sums = 0, 0, [0.0, 0.0]
+    saved_at = before = time.time()
     while True:
         # Rank 0's clock decides, so that all stop at the same step.
-        clock = torch.tensor([spent])
+        clock = torch.tensor([run.spent])
         if options.workers > 1:
             dist.broadcast(clock, 0)
-        progress = step / options.steps if options.steps else clock.item() / (options.minutes * 60)
+        progress = run.step / options.steps if options.steps else clock.item() / (options.minutes * 60)
         if progress >= 1:
             break
-        rate = rate_at(progress, step - start, options.rate)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        clean, noised, t, mask, states, bias = batches.next()
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = unet(noised, t, states, condition_bias=bias)
-        losses = F.cross_entropy(
-            logits.float().flatten(0, 2), clean.flatten(), reduction="none", label_smoothing=options.smoothing
-        ).view(clean.shape)
-        weights = 1 - (~mask).float() * (1 - t[:, None, None]) * 0.7
-        loss = (losses * weights).mean()
+        rate = rate_at(progress, run.step - start, options.constant)
+        for optimiser in run.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = group["peak"] * rate
+        share = options.unroll * min(1.0, max(0.0, (run.step - options.unroll_from) / 500))
+        loss, mean = loss_of(run.unet, batches.next(), share, options.smoothing)
         flat.zero_()
         loss.backward()
         if options.workers > 1:
@@ -199,26 +238,26 @@ def worker(rank: int, options: argparse.Namespace) -> None:
             skipped += 1
             assert skipped < 20, "too many steps without a finite gradient"
         flat.mul_(min(1.0, 1.0 / (norm + 1e-6)) if math.isfinite(norm) else 0.0)  # clip the gradient's norm to 1
-        optimiser.step()
-        step += 1
+        for optimiser in run.optimisers:
+            optimiser.step()
+        run.step += 1
         with torch.no_grad():
-            torch._foreach_lerp_(list(average.parameters()), parameters, 1 - min(EMA, step / (step + 20)))
+            torch._foreach_lerp_(list(run.average.parameters()), parameters, 1 - min(EMA, run.step / (run.step + 20)))
         now = time.time()
-        spent, before = spent + now - before, now
-        summed += 1
-        sums = [sums[0] + losses.mean().item(), sums[1] + loss.item()]
-        if step % 50 == 0:
+        run.spent, before = run.spent + now - before, now
+        summed, sums = summed + 1, [sums[0] + mean.item(), sums[1] + loss.item()]
+        if run.step % 50 == 0:
             if rank == 0:
                 log.write(
-                    step=step, spent=round(spent), loss=round(sums[0] / summed, 4), weighted=round(sums[1] / summed, 4),
-                    rate=round(rate, 6), norm=round(norm, 3),
+                    step=run.step, spent=round(run.spent), loss=round(sums[0] / summed, 4),
+                    weighted=round(sums[1] / summed, 4), rate=round(rate * options.rate, 6), norm=round(norm, 3),
                 )  # fmt: skip
-            sums, summed = [0.0, 0.0], 0
+            summed, sums = 0, [0.0, 0.0]
         if rank == 0 and now - saved_at > 120:
-            save()
+            run.save(work)
             saved_at = now
     if rank == 0:
-        save()
+        run.save(work)
 
 
 def main() -> None:
@@ -226,15 +265,20 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--minutes", type=float, default=90.0, help="training time, earlier runs' time included")
     parser.add_argument("--steps", type=int, default=0, help="if set, train for so many steps instead of so long")
-    parser.add_argument("--batch", type=int, default=64, help="over all workers")
+    parser.add_argument("--batch", type=int, default=64, help="over all workers, at 128 x 128 px")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rate", type=float, default=1.5e-3)
+    parser.add_argument("--muon", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--constant", type=float, default=0.4, help="part of the plan before the rate decays")
+    parser.add_argument("--unroll", type=float, default=0.5, help="share of the pictures that continue the net's own draw")
+    parser.add_argument("--unroll-from", type=int, default=1000, help="step")
     parser.add_argument("--smoothing", type=float, default=0.02)
-    parser.add_argument("--scenes", type=int, default=30000)
+    parser.add_argument("--scenes", type=int, default=60000)
     parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--start", type=Path, help="a model folder whose U-Net to start from")
     options = parser.parse_args()
     torch.set_num_threads(2)
-    build_cache(options.work, options.scenes)
+    load_cache(options.work, options.scenes)
     (options.work / "rendezvous").unlink(missing_ok=True)
     if options.workers > 1:
         mp.spawn(worker, (options,), options.workers)

@@ -1,8 +1,8 @@
 // Checkpoints of every layout → a model folder that the engine loads, with the same weights and the same images.
-import { copyFileSync, cpSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { copyFileSync, cpSync, existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import t from 'tap';
-import { convert, Paella } from '../../lib/index.js';
+import { convert, inspectModel, Paella } from '../../lib/index.js';
 import { rejectsWith, temporaryFolder, tokensOf } from '../api/support/engine.js';
 import { paella } from '../api/support/process.js';
 import { readSafetensors, type Tensor, writeSafetensors } from '../api/support/safetensors.js';
@@ -74,6 +74,12 @@ t.test('files by name, and a model folder as a source', async (t) => {
   await convert(loop, { output: third });
   t.same(readJson(third, 'generation_config.json'), readJson(loop, 'generation_config.json'));
   t.match(readJson(third, 'model_index.json'), { licence: 'MIT' });
+  t.notOk(existsSync(path.join(third, 'domain.json')));
+  const domain = { about: 'red things', words: ['red'], remedy: 'Take another model.' };
+  writeFileSync(path.join(third, 'domain.json'), JSON.stringify(domain));
+  const fourth = path.join(folder, 'fourth');
+  await convert(third, { output: fourth, precision: 'bf16' });
+  t.same((await inspectModel(fourth)).domain, domain, 'it draws the same');
 });
 
 t.test('precisions', async (t) => {

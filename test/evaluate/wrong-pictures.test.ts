@@ -2,322 +2,393 @@
 
 import t from 'tap';
 import { assess, type Verdict } from '../../scripts/evaluate/judge.js';
-import type { Picture } from '../../scripts/evaluate/raster.js';
+import type { Picture } from '../../scripts/evaluate/look/raster.js';
 import {
-  BACKGROUND_VALUES,
+  ACCENT_VALUES,
   BACKGROUNDS,
-  COLOUR_VALUES,
-  COLOURS,
+  FIGURES,
+  known,
   type Rgb,
-  SHAPES,
+  TEXTURED_FIGURES,
 } from '../../scripts/evaluate/vocabulary.js';
-import { blurred, compressed, type Drawn, generator, outline, type Point, render } from './renderer.js';
-import { draw, drawnObjects, type Placed, pick, randomScene, type Scene } from './scenes.js';
+import {
+  type Area,
+  blurred,
+  colourOf,
+  compressed,
+  type Drawn,
+  disc,
+  figureOf,
+  generator,
+  groundOf,
+  type Placed,
+  partsOf,
+  polygon,
+  rectangle,
+} from './renderer.js';
+import {
+  type Arrangement,
+  changed,
+  contrasts,
+  draw,
+  drawnObjects,
+  pick,
+  randomScene,
+  type Scene,
+  shows,
+} from './scenes.js';
 
-// Some 200 pictures: more than the default half minute where other work keeps the machine busy.
-t.setTimeout(180_000);
+// More than the default half minute where other work keeps the machine busy.
+t.setTimeout(300_000);
 
 const random = generator(21);
-const PICTURES = 9;
+const PICTURES = 3;
 
 /** Damage of the picture must not hide what is wrong: taken in turn. */
 const views: Array<(picture: Picture) => Picture | Promise<Picture>> = [
   (picture) => picture,
   (picture) => blurred(picture, 0.7),
-  (picture) => compressed(picture, 80),
+  (picture) => compressed(picture, 85),
 ];
 
-function other<T>(value: T, values: readonly T[]): T {
+const wantedOf = (scene: Scene, index: number) =>
+  scene.expectation.objects[index] as Scene['expectation']['objects'][number];
+const place = (scene: Scene, index: number): Placed => scene.places[index] as Placed;
+const backgroundOf = (scene: Scene): string => scene.expectation.background;
+
+/** A colour that shows on the background and is not the object's. */
+function otherColour(scene: Scene, index: number): string {
+  const { colour } = wantedOf(scene, index);
+  const colours = ['red', 'yellow', 'green', 'blue', 'purple', 'pink', 'black', 'gray', 'light blue'];
   return pick(
     random,
-    values.filter((candidate) => candidate !== value),
+    colours.filter((name) => name !== colour && contrasts(name, colour) && shows(name, backgroundOf(scene))),
   );
 }
 
-function some(scene: Scene): number {
-  return Math.floor(random() * scene.places.length);
-}
+/** The picture with more things drawn over it. */
+const over = (scene: Scene, ...more: Drawn[]): Picture => draw(scene, [...drawnObjects(scene).flat(), ...more]);
 
-function withObject(scene: Scene, index: number, change: Partial<Drawn>): Drawn[] {
-  return drawnObjects(scene).map((object, i) => (i === index ? { ...object, ...change } : object));
-}
-
-/** The part of `b` below or right of a line, pasted over `a`. */
-function patchwork(a: Picture, b: Picture, inB: (x: number, y: number) => boolean): Picture {
-  const data = a.data.map((value, i) => {
-    const at = Math.floor(i / 3);
-    return inB((at % a.width) + 0.5, Math.floor(at / a.width) + 0.5) ? (b.data[i] ?? 0) : value;
+/** The right picture with the object in another colour where `where` says so. */
+function partlyRecoloured(scene: Scene, index: number, where: Area): Picture {
+  const right = draw(scene);
+  const other = draw(changed(scene, index, { colour: otherColour(scene, index) }));
+  const data = right.data.map((value, i) => {
+    const pixel = Math.floor(i / 3);
+    const [x, y] = [(pixel % right.width) + 0.5, Math.floor(pixel / right.width) + 0.5];
+    return where(x, y) ? (other.data[i] ?? 0) : value;
   });
-  return { ...a, data };
+  return { ...right, data };
 }
 
-function recoloured(scene: Scene, index: number): Drawn[] {
-  const colour = scene.expectation.objects[index]?.colour ?? 'red';
-  return withObject(scene, index, { colour: COLOUR_VALUES[other(colour, COLOURS)] });
+/** A scene with one plain object of the figure. */
+function sceneOf(figure: string, colour: string, background: string): Scene {
+  const scene = randomScene(random, 'alone');
+  const expectation = { ...scene.expectation, background, objects: [{ figure, colour, texture: 'plain' as const }] };
+  return { ...scene, expectation, places: [{ x: 64, y: 60, half: 20 }] };
 }
 
-const place = (scene: Scene, index: number): Placed => scene.places[index] as Placed;
+/** The figure without some of its runs of layers. */
+function lacking(figure: string, colour: string, background: string, missing: readonly string[]) {
+  return (): [Scene, Picture] => {
+    const scene = sceneOf(figure, colour, background);
+    const parts = partsOf(figure, place(scene, 0))
+      .filter(({ fill }) => !missing.includes(fill))
+      .map(({ fill, area }) => ({ area, colour: fill === 'main' ? colourOf(colour) : known(ACCENT_VALUES, fill) }));
+    return [scene, draw(scene, parts)];
+  };
+}
 
-/** Nothing: the scene does not suit this mistake. */
-type Mistake = (scene: Scene) => Picture | undefined;
+/** A scene of this arrangement to which the mistake can be made. */
+function scene(arrangement: Arrangement, suits: (scene: Scene) => boolean = () => true): Scene {
+  for (;;) {
+    const made = randomScene(random, arrangement);
+    if (suits(made)) return made;
+  }
+}
+
+const isPlain = (made: Scene): boolean => made.expectation.objects.every(({ texture }) => texture === 'plain');
+const isWide = (made: Scene): boolean =>
+  isPlain(made) && ['circle', 'square', 'heart', 'face'].includes(wantedOf(made, 0).figure);
+
+/** Makes what a caption asks for, and a picture that is wrong. */
+type Mistake = () => [Scene, Picture];
 
 const mistakes: Array<[name: string, category: keyof Verdict, make: Mistake]> = [
-  ['another colour', 'colours', (scene) => draw(scene, recoloured(scene, some(scene)))],
+  [
+    'another colour',
+    'colours',
+    () => {
+      const made = scene('row2');
+      return [made, draw(changed(made, 1, { colour: otherColour(made, 1) }))];
+    },
+  ],
   [
     'a colour of no name',
     'colours',
-    (scene) => {
+    () => {
+      const made = sceneOf('circle', 'green', 'white');
       const colours: Rgb[] = [
-        [250, 170, 190],
-        [120, 70, 30],
         [60, 200, 210],
-        [150, 220, 60],
-        [230, 90, 40],
-        [245, 175, 40],
+        [190, 230, 40],
+        [180, 90, 90],
+        [200, 20, 160],
       ];
-      return draw(scene, withObject(scene, some(scene), { colour: pick(random, colours) }));
+      return [made, draw(made, figureOf('circle', pick(random, colours), 'plain', place(made, 0)))];
     },
   ],
   [
     'half of an object in another colour',
-    'right',
-    (scene) => {
-      const index = some(scene);
-      return patchwork(draw(scene), draw(scene, recoloured(scene, index)), (x) => x > place(scene, index).x);
+    'objects',
+    () => {
+      const made = scene('row2', isPlain);
+      return [made, partlyRecoloured(made, 0, (x) => x > place(made, 0).x)];
     },
   ],
   [
-    'a third of an object in another colour',
-    'right',
-    (scene) => {
-      const index = some(scene);
-      const { y: middle, half } = place(scene, index);
-      return patchwork(draw(scene), draw(scene, recoloured(scene, index)), (_, y) => y > middle + 0.3 * half);
+    'the lower third of an object in another colour',
+    'objects',
+    () => {
+      const made = scene('alone', isWide);
+      const { y, half } = place(made, 0);
+      return [made, partlyRecoloured(made, 0, (_, py) => py > y + 0.3 * half)];
     },
   ],
   [
-    'another shape',
-    'shapes',
-    (scene) => {
-      const index = some(scene);
-      const { x, y, half } = place(scene, index);
-      const shape = other(scene.expectation.objects[index]?.shape ?? 'circle', SHAPES);
-      return draw(scene, withObject(scene, index, { polygon: outline(shape, x, y, half) }));
-    },
-  ],
-  ['an object missing', 'count', (scene) => draw(scene, drawnObjects(scene).slice(1))],
-  [
-    'an object too many',
-    'count',
-    (scene) => {
-      if (scene.places.length !== 1) return undefined;
-      const shorter = Math.min(scene.width, scene.height);
-      const polygon = outline(pick(random, SHAPES), 0.13 * shorter, 0.13 * shorter, 0.08 * shorter);
-      return draw(scene, [...drawnObjects(scene), { polygon, colour: COLOUR_VALUES[pick(random, COLOURS)] }]);
+    'another figure',
+    'objects',
+    () => {
+      const made = scene('row2', isPlain);
+      const figures = FIGURES.filter((figure) => figure !== wantedOf(made, 0).figure);
+      return [made, draw(changed(made, 0, { figure: pick(random, figures) }, { variant: 0 }))];
     },
   ],
   [
-    'colours exchanged',
-    'right',
-    (scene) => {
-      const [a, b] = scene.expectation.objects;
-      if (!a || !b || a.colour === b.colour || a.shape === b.shape) return undefined;
-      const [first, second, ...rest] = drawnObjects(scene) as [Drawn, Drawn, ...Drawn[]];
-      return draw(scene, [{ ...first, colour: second.colour }, { ...second, colour: first.colour }, ...rest]);
-    },
-  ],
-  [
-    'places exchanged',
-    'relations',
-    (scene) => {
-      const [a, b] = scene.expectation.objects;
-      if (!a || !b) return undefined;
-      const [p, q] = [place(scene, 0), place(scene, 1)];
-      const [first, second, ...rest] = drawnObjects(scene) as [Drawn, Drawn, ...Drawn[]];
-      return draw(scene, [
-        { ...first, polygon: outline(a.shape, q.x, q.y, p.half) },
-        { ...second, polygon: outline(b.shape, p.x, p.y, q.half) },
-        ...rest,
-      ]);
-    },
-  ],
-  [
-    'beside instead of above',
-    'relations',
-    (scene) => {
-      if (scene.places.length !== 2 || scene.width !== scene.height) return undefined;
-      const polygons = scene.places.map(({ x, y, half }, i) =>
-        outline(scene.expectation.objects[i]?.shape ?? 'circle', y, x, half),
-      );
-      return draw(
-        scene,
-        drawnObjects(scene).map((object, i) => ({ ...object, polygon: polygons[i] ?? object.polygon })),
-      );
+    'another texture',
+    'textures',
+    () => {
+      const plain = (made: Scene) =>
+        TEXTURED_FIGURES.includes(wantedOf(made, 0).figure) &&
+        isPlain(made) &&
+        contrasts(wantedOf(made, 0).colour, 'white');
+      const made = scene('alone', plain);
+      const larger = changed(made, 0, { size: undefined }, { half: 20 });
+      return [larger, draw(changed(larger, 0, { texture: pick(random, ['striped', 'dotted', 'outlined']) }))];
     },
   ],
   [
     'another size',
     'sizes',
-    (scene) => {
-      const index = scene.expectation.objects.findIndex(({ size }) => size !== undefined);
-      const object = scene.expectation.objects[index];
-      if (!object) return undefined;
-      const { x, y } = place(scene, index);
-      const half = 0.125 * Math.min(scene.width, scene.height);
-      return draw(scene, withObject(scene, index, { polygon: outline(object.shape, x, y, half) }));
+    () => {
+      const made = scene('alone', ({ expectation }) => expectation.objects[0]?.size !== undefined);
+      return [made, draw(changed(made, 0, {}, { half: 20 }))];
+    },
+  ],
+  [
+    'an object missing',
+    'count',
+    () => ((made) => [made, draw(made, drawnObjects(made).slice(1).flat())])(scene('row3')),
+  ],
+  [
+    'an object too many',
+    'count',
+    () => {
+      const made = scene('alone');
+      const colour = colourOf(otherColour(made, 0));
+      return [made, over(made, ...figureOf('circle', colour, 'plain', { x: 20, y: 112, half: 12 }))];
+    },
+  ],
+  [
+    'places exchanged',
+    'relations',
+    () => {
+      const made = scene('row2');
+      const [a, b] = [place(made, 0), place(made, 1)];
+      return [
+        made,
+        draw({
+          ...made,
+          places: [
+            { ...a, x: b.x },
+            { ...b, x: a.x },
+          ],
+        }),
+      ];
+    },
+  ],
+  [
+    'beside instead of above',
+    'relations',
+    () => {
+      const made = scene('column2');
+      return [made, draw({ ...made, places: made.places.map((each) => ({ ...each, x: each.y, y: each.x })) })];
+    },
+  ],
+  [
+    'the inner object outside',
+    'relations',
+    () => {
+      const made = scene('inside', (each) => shows(wantedOf(each, 1).colour, backgroundOf(each)));
+      return [
+        made,
+        draw({
+          ...made,
+          places: [
+            { x: 44, y: 64, half: 36 },
+            { ...place(made, 1), x: 106, half: 16 },
+          ],
+        }),
+      ];
     },
   ],
   [
     'another background',
     'background',
-    ({ width, height, expectation, ...scene }) =>
-      render(
-        width,
-        height,
-        BACKGROUND_VALUES[other(expectation.background, BACKGROUNDS)],
-        drawnObjects({ width, height, expectation, ...scene }),
-      ),
+    () => {
+      const made = scene('row2');
+      const colours = made.expectation.objects.map(({ colour }) => colour);
+      const others = BACKGROUNDS.filter(
+        (name) => name !== backgroundOf(made) && colours.every((colour) => shows(colour, name)),
+      );
+      if (others.length === 0) return [made, draw(made, [])];
+      return [made, draw({ ...made, expectation: { ...made.expectation, background: pick(random, others) } })];
+    },
   ],
   [
     'a strip of another background',
     'right',
-    (scene) => {
-      const w = 0.3 * scene.width;
-      const polygon: Point[] = [
-        [0, 0],
-        [w, 0],
-        [w, scene.height],
-        [0, scene.height],
+    () => {
+      const made = scene('column2', (each) => !['black', 'night'].includes(backgroundOf(each)));
+      return [
+        made,
+        draw(made, [{ area: rectangle(0, 0, 20, 128), colour: [22, 28, 72] }, ...drawnObjects(made).flat()]),
       ];
-      const colour = BACKGROUND_VALUES[other(scene.expectation.background, BACKGROUNDS)];
-      return draw(scene, [{ polygon, colour }, ...drawnObjects(scene)]);
     },
   ],
   [
-    'two objects of one colour melted together',
-    'right',
-    (scene) => {
-      const [a, b] = scene.expectation.objects;
-      if (!a || !b || a.shape === b.shape) return undefined;
-      b.colour = a.colour;
-      const [p, q] = [place(scene, 0), place(scene, 1)];
-      const half = 0.5 * Math.min(p.half, q.half);
-      const beside = Math.abs(p.x - q.x) > Math.abs(p.y - q.y);
-      const [dx, dy] = beside ? [0, half] : [half, 0];
-      const polygon: Point[] = [
-        [p.x - dx, p.y - dy],
-        [q.x - dx, q.y - dy],
-        [q.x + dx, q.y + dy],
-        [p.x + dx, p.y + dy],
+    'a blob instead of a figure',
+    'objects',
+    () => {
+      const made = sceneOf('tree', 'green', 'white');
+      const [a, b, c] = [disc(60, 52, 14, 9), disc(70, 64, 8, 14), disc(56, 68, 9, 6)];
+      return [made, draw(made, [{ area: (x, y) => a(x, y) || b(x, y) || c(x, y), colour: colourOf('green') }])];
+    },
+  ],
+  ['a house without a roof', 'objects', lacking('house', 'red', 'white', ['roof'])],
+  ['a house without a door', 'objects', lacking('house', 'yellow', 'night', ['door'])],
+  ['a car without wheels', 'objects', lacking('car', 'blue', 'white', ['dark'])],
+  ['a boat without a sail', 'objects', lacking('boat', 'red', 'day', ['sail'])],
+  ['a flower without a stem', 'objects', lacking('flower', 'pink', 'white', ['leaf'])],
+  [
+    'a face without a mouth',
+    'objects',
+    () => {
+      const made = sceneOf('face', 'yellow', 'white');
+      const right = figureOf('face', colourOf('yellow'), 'plain', place(made, 0));
+      return [made, draw(made, [...right, { area: rectangle(48, 61, 80, 76), colour: colourOf('yellow') }])];
+    },
+  ],
+  [
+    'a fish without an eye',
+    'objects',
+    () => {
+      const made = sceneOf('fish', 'orange', 'white');
+      const right = figureOf('fish', colourOf('orange'), 'plain', place(made, 0));
+      return [
+        made,
+        draw(
+          made,
+          right.filter((_, i) => i !== right.length - 1),
+        ),
       ];
-      return draw(scene, [...drawnObjects(scene), { polygon, colour: COLOUR_VALUES[a.colour] }]);
+    },
+  ],
+  [
+    'a broken outline',
+    'objects',
+    () => {
+      const made = changed(sceneOf('square', 'red', 'white'), 0, { texture: 'outlined' });
+      return [made, over(made, { area: rectangle(42, 52, 52, 62), colour: [255, 255, 255] })];
+    },
+  ],
+  [
+    'a speck',
+    'count',
+    () => {
+      const made = scene('row2');
+      return [made, over(made, { area: rectangle(62, 108, 65, 111), colour: colourOf(otherColour(made, 0)) })];
+    },
+  ],
+  [
+    'a spot on an object',
+    'objects',
+    () => {
+      const made = scene('alone', (each) => isWide(each) && wantedOf(each, 0).figure !== 'face');
+      const { x, y } = place(made, 0);
+      return [made, over(made, { area: disc(x - 2, y - 1, 2.5), colour: colourOf(otherColour(made, 0)) })];
     },
   ],
   [
     'a hole',
-    'shapes',
-    (scene) => {
-      const { x, y, half } = place(scene, 0);
-      const colour = BACKGROUND_VALUES[scene.expectation.background];
-      return draw(scene, [...drawnObjects(scene), { polygon: outline('circle', x, y, 0.45 * half), colour }]);
+    'objects',
+    () => {
+      const made = scene('alone', isWide);
+      const { x, y, half } = place(made, 0);
+      const ground = groundOf(backgroundOf(made), 128)[y] as Rgb;
+      return [made, over(made, { area: disc(x, y, 0.4 * half), colour: ground })];
+    },
+  ],
+  [
+    'a corner missing',
+    'objects',
+    () => {
+      const made = sceneOf('square', 'purple', 'beige');
+      const corner = polygon([
+        [83, 41],
+        [66, 41],
+        [83, 58],
+      ]);
+      return [made, over(made, { area: corner, colour: [236, 222, 192] })];
+    },
+  ],
+  [
+    'two objects melted together',
+    'right',
+    () => {
+      const made = scene('row2', isPlain);
+      const [a, b] = [place(made, 0), place(made, 1)];
+      const colour = colourOf(wantedOf(made, 0).colour);
+      return [made, over(made, { area: rectangle(a.x, a.y + 2, b.x, a.y + 9), colour })];
+    },
+  ],
+  [
+    'an object cut by the border',
+    'objects',
+    () => {
+      const made = sceneOf('circle', 'red', 'white');
+      return [made, draw(changed(made, 0, {}, { x: 10 }))];
+    },
+  ],
+  [
+    'two inside instead of one',
+    'count',
+    () => {
+      const made = scene('inside', isPlain);
+      const [, inner] = made.expectation.objects;
+      const colour = colourOf(inner?.colour ?? 'red');
+      return [made, over(made, ...figureOf('circle', colour, 'plain', { x: 64, y: 92, half: 9 }))];
     },
   ],
 ];
 
 for (const [name, category, make] of mistakes) {
   t.test(name, async (t) => {
-    let made = 0;
-    for (let i = 0; made < PICTURES && i < 40 * PICTURES; i++) {
-      const scene = randomScene(random, ((i % 3) + 1) as 1 | 2 | 3);
-      const picture = make(scene);
-      const view = views[made % views.length];
-      if (!picture || !view) continue;
-      made += 1;
-      const { verdict, seen } = assess(scene.expectation, await view(picture));
-      if (verdict.right || verdict[category]) t.fail('accepted', { expectation: scene.expectation, verdict, seen });
-    }
-    t.equal(made, PICTURES);
-  });
-}
-
-const unit = (corners: number, turn = 0): Point[] =>
-  Array.from({ length: corners }, (_, i) => {
-    const angle = (2 * Math.PI * i) / corners + turn;
-    return [Math.cos(angle), Math.sin(angle)] as const;
-  });
-
-/** Outlines in a box of half size 1 that are none of the four shapes. */
-const strange: Array<[name: string, polygon: Point[]]> = [
-  ['a triangle upside down', outline('triangle', 0, 0, 1, 180)],
-  ['a cross turned by 45 degrees', outline('cross', 0, 0, 1, 45)],
-  ['an ellipse', unit(64).map(([x, y]) => [1.25 * x, 0.8 * y] as const)],
-  ['an oblong', outline('square', 0, 0, 0.8, 0, 1.5)],
-  ['half a disc', unit(64).map(([x, y]) => [x, Math.max(0, y)] as const)],
-  [
-    'a pentagram',
-    Array.from(
-      { length: 10 },
-      (_, i) => unit(10, Math.PI / 10)[i]?.map((v) => (i % 2 ? 0.45 : 1) * v) as unknown as Point,
-    ),
-  ],
-  [
-    'an L',
-    [
-      [-1, -1],
-      [-0.3, -1],
-      [-0.3, 0.4],
-      [1, 0.4],
-      [1, 1],
-      [-1, 1],
-    ],
-  ],
-  [
-    'a T',
-    [
-      [-1, -1],
-      [1, -1],
-      [1, -0.36],
-      [0.36, -0.36],
-      [0.36, 1],
-      [-0.36, 1],
-      [-0.36, -0.36],
-      [-1, -0.36],
-    ],
-  ],
-  [
-    'a right-angled triangle',
-    [
-      [-1, -1],
-      [1, 1],
-      [-1, 1],
-    ],
-  ],
-  [
-    'a house',
-    [
-      [0, -1],
-      [1, -0.2],
-      [1, 1],
-      [-1, 1],
-      [-1, -0.2],
-    ],
-  ],
-];
-
-for (const [name, polygon] of strange) {
-  t.test(`${name} has no name`, async (t) => {
-    for (let i = 0; i < 6; i++) {
-      const scene = randomScene(random, 1);
-      const { x, y, half } = place(scene, 0);
-      const moved = polygon.map(([px, py]) => [x + half * px, y + half * py] as const);
-      const picture = await (views[i % 3] ?? ((same: Picture) => same))(
-        draw(scene, withObject(scene, 0, { polygon: moved })),
-      );
-      const { seen } = assess(scene.expectation, picture);
-      t.ok(
-        seen.objects.every(({ shape }) => shape === 'unclear'),
-        JSON.stringify(seen.objects),
-      );
+    for (let i = 0; i < PICTURES; i++) {
+      const [made, picture] = make();
+      const view = views[i % views.length] as (typeof views)[number];
+      const { verdict, seen } = assess(made.expectation, await view(picture));
+      const accepted = verdict.right || verdict[category];
+      t.notOk(accepted, 'accepted', { expectation: made.expectation, verdict, seen });
     }
   });
 }

@@ -10,6 +10,7 @@ import {
   type GenerateOptions,
   generate,
   type LoadOptions,
+  type ModelDomain,
   Paella,
   PaellaError,
   type PullReport,
@@ -56,6 +57,7 @@ export async function use(): Promise<void> {
     if (event.type === 'image') exactly<Equal<typeof event.image, GeneratedImage>>();
   }
   const condition: Condition = await engine.encodeText('a');
+  exactly<Equal<typeof engine.model.domain, ModelDomain | undefined>>();
   const logits = await engine.predict({ tokens: new Int32Array(4), width: 2, height: 2, noiseLevel: 1, condition });
   exactly<NotAny<typeof logits>>();
   const grid: TokenGrid = await engine.encodeImage('a.png');

@@ -9,6 +9,7 @@ import { OutputPlan } from '../output.js';
 import { Progress } from '../progress.js';
 import { type Arguments, type Context, print, printJson } from '../run.js';
 import { describeTimings, roundTimings } from '../text.js';
+import { noteOnce } from '../unknown-words.js';
 import { loadValues, pick, value } from '../values.js';
 
 const sampling = [
@@ -57,13 +58,17 @@ export async function run(args: Arguments, { signal, json }: Context): Promise<u
   });
   const loadMs = performance.now() - started;
   try {
-    engine.on('warning', ({ message }) => {
+    const tell = (line: string) => {
       progress.clear();
-      process.stderr.write(`paella: ${message}\n`);
-    });
+      process.stderr.write(`paella: ${line}\n`);
+    };
+    engine.on('warning', ({ message }) => tell(message));
     const images: GeneratedImage[] = [];
     const count = Number(options.count ?? 1);
     for await (const event of engine.stream(options)) {
+      // Not earlier: with a wrong option there will be no picture that needs explaining.
+      const note = event.type === 'queued' ? noteOnce(engine.model, prompt) : undefined;
+      if (note !== undefined) tell(note);
       if (event.type === 'queued' && event.position > 0) progress.show(`waiting for ${event.position} jobs`);
       if (event.type === 'step') progress.bar(`step ${event.step}/${event.steps}`, event.step, event.steps);
       if (event.type === 'preview') {

@@ -52,6 +52,7 @@ async function showModel(args: Arguments, { signal, json }: Context): Promise<vo
   const total = (values: Readonly<Record<string, number>>) =>
     Object.values(values).reduce((sum, value) => sum + value, 0);
   print(`${model.name}, family ${model.family}, in ${model.precision}`);
+  if (model.domain) print(`draws ${model.domain.about}`);
   print();
   print(
     table([

@@ -1,0 +1,116 @@
+/** Draws what a caption asks for, in the places that the model learns, with the evaluator's own means. */
+
+import type { Expectation, WantedObject } from './expectation.js';
+import { canvasOf, rowsOf } from './look/background.js';
+import { type Template, templates } from './look/figures.js';
+import { paint } from './look/objects.js';
+import type { Picture } from './look/raster.js';
+import type { Placement } from './look/render.js';
+import { arrangement } from './summary.js';
+import { COLOUR_VALUES, known } from './vocabulary.js';
+
+/** Half of the box's side where the picture's shorter side is 128 px. */
+const HALVES = { small: 12, medium: 20, large: 28, container: 44, inner: 16 };
+/** px that places are multiples of. */
+const GRID = 8;
+
+type Extent = Pick<Picture, 'width' | 'height'>;
+
+function scaled(half: number, { width, height }: Extent): number {
+  return Math.max(8, 4 * Math.round((half * (Math.min(width, height) / 128) ** 0.75) / 4));
+}
+
+/** Middles of `count` things that share a length evenly. */
+function middles(count: number, length: number): number[] {
+  return Array.from({ length: count }, (_, k) => GRID * Math.floor(((2 * k + 1) * length) / (2 * count) / GRID + 0.5));
+}
+
+type Point = readonly [x: number, y: number];
+
+const rowOf = (count: number, { width }: Extent, y: number): Point[] => middles(count, width).map((x) => [x, y]);
+
+const same = (a: WantedObject | undefined, b: WantedObject | undefined): boolean =>
+  a !== undefined && b !== undefined && a.figure === b.figure && a.colour === b.colour && a.texture === b.texture;
+
+/** A group above or below one thing; the group comes first or last in the list. */
+function groupAndOne(objects: readonly WantedObject[], extent: Extent): Point[] {
+  const [upper = 0, lower = 0] = middles(2, extent.height);
+  const [centre = 0] = middles(1, extent.width);
+  const many = objects.length - 1;
+  return same(objects[0], objects[1])
+    ? [...rowOf(many, extent, upper), [centre, lower]]
+    : [[centre, upper], ...rowOf(many, extent, lower)];
+}
+
+function points(expectation: Expectation, extent: Extent, halves: readonly number[]): Point[] {
+  const { objects, relations } = expectation;
+  const { width, height } = extent;
+  const [x = 0] = middles(1, width);
+  const [y = 0] = middles(1, height);
+  const corner = relations.find(({ kind }) => kind === 'corner');
+  if (corner?.kind === 'corner') {
+    const margin = GRID * Math.ceil(((halves[0] ?? 0) + 4) / GRID);
+    const [vertical, horizontal] = corner.at.split(' ');
+    return [[horizontal === 'left' ? margin : width - margin, vertical === 'top' ? margin : height - margin]];
+  }
+  switch (arrangement(expectation)) {
+    case 'one inside the other':
+      return objects.map(() => [x, y]);
+    case 'one between two': {
+      const [left = 0, centre = 0, right = 0] = middles(3, width);
+      return [left, centre, right].map((_, i): Point => [[centre, left, right][i] ?? 0, y]);
+    }
+    case 'one above the other':
+      return middles(objects.length, height).map((at) => [x, at]);
+    case 'a group and one':
+      return groupAndOne(objects, extent);
+    case 'two by two':
+      return middles(2, height).flatMap((at) => rowOf(2, extent, at));
+    case 'a group':
+      if (objects.length === 4) return middles(2, height).flatMap((at) => rowOf(2, extent, at));
+      return rowOf(objects.length, extent, y);
+    default:
+      return rowOf(objects.length, extent, y);
+  }
+}
+
+function halfOf(expectation: Expectation, index: number, extent: Extent): number {
+  const inside = expectation.relations.find(({ kind }) => kind === 'inside');
+  if (inside) return scaled(inside.a === index ? HALVES.inner : HALVES.container, extent);
+  return scaled(HALVES[expectation.objects[index]?.size ?? 'medium'], extent);
+}
+
+/** The largest half at which boxes stay apart. */
+function room(at: readonly Point[], extent: Extent): number {
+  const gap = Math.min(extent.width, extent.height) <= 64 ? 4 : 8;
+  const apart = at.flatMap(([ax, ay], i) =>
+    at.slice(i + 1).map(([bx, by]) => Math.max(Math.abs(ax - bx), Math.abs(ay - by))),
+  );
+  return Math.max(8, 4 * Math.floor((Math.min(...apart, 1e6) - gap) / 8));
+}
+
+/** Where the objects of a caption stand. */
+export function placesOf(expectation: Expectation, extent: Extent): Placement[] {
+  const wanted = expectation.objects.map((_, index) => halfOf(expectation, index, extent));
+  const at = points(expectation, extent, wanted);
+  const most = arrangement(expectation) === 'one inside the other' ? 1e6 : room(at, extent);
+  return at.map(([x, y], index) => ({ x, y, half: Math.min(wanted[index] ?? 0, most) }));
+}
+
+/** `look` chooses among a figure's variants and the ways it may face; the same for things that are the same. */
+export function drawScene(expectation: Expectation, extent: Extent, look = 0, shift: Point = [0, 0]): Picture {
+  const canvas = canvasOf(rowsOf(expectation.background, extent.height), extent.width);
+  const places = placesOf(expectation, extent);
+  expectation.objects.forEach(({ figure, colour, texture }, index) => {
+    const ways = templates().filter((template) => template.figure === figure);
+    const { x, y, half } = places[index] as Placement;
+    const place = { x: x + shift[0], y: y + shift[1], half };
+    paint(canvas, {
+      template: ways[look % ways.length] as Template,
+      texture,
+      main: known(COLOUR_VALUES, colour),
+      place,
+    });
+  });
+  return { ...extent, data: Uint8Array.from(canvas.data, Math.round) };
+}
