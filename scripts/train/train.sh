@@ -34,5 +34,6 @@ fi
 "$python" unet_train.py "$work" --steps "${UNET_STEPS:-4600}" --scenes "${SCENES:-60000}" --resume ${START:+--start "$START"}
 "$python" export.py "$work" "$model" --dtype F16
 mkdir -p "$(dirname "$curves")"
+[ -f "$work/log.jsonl" ] || exit 0 # a trial too short for a curve
 cp "$work/log.jsonl" "$curves.jsonl"
 "$python" plot.py "$work/log.jsonl" "$curves.png"
