@@ -58,7 +58,7 @@ function points(expectation: Expectation, extent: Extent, halves: readonly numbe
       return objects.map(() => [x, y]);
     case 'one between two': {
       const [left = 0, centre = 0, right = 0] = middles(3, width);
-      return [left, centre, right].map((_, i): Point => [[centre, left, right][i] ?? 0, y]);
+      return [centre, left, right].map((at): Point => [at, y]);
     }
     case 'one above the other':
       return middles(objects.length, height).map((at) => [x, at]);

@@ -100,7 +100,9 @@ def _arrangement(rng: random.Random, scene: Scene, plain: bool, comma: bool) -> 
     if layout == "inside":
         kind = rng.randrange(3) if not plain else 0
         if kind == 2:
-            return [0, pick([" with ", " around "]), 1] + ([" inside"] if rng.random() < 0.5 else [" in it"]) if rng.random() < 0.5 else [0, " around ", 1]
+            if rng.random() >= 0.5:
+                return [0, " around ", 1]
+            return [0, pick([" with ", " around "]), 1, " inside" if rng.random() < 0.5 else " in it"]
         return [1, " inside " if kind == 0 else " in ", 0]
     if layout == "between":
         return [0, " between ", 1] if rng.random() < 0.8 or plain else [1, " with ", 0, " between them"]
@@ -138,7 +140,9 @@ def _arrangement(rng: random.Random, scene: Scene, plain: bool, comma: bool) -> 
 def _background(rng: random.Random, name: str, article: bool, plain: bool, comma: bool) -> str:
     """A phrase for the background, without a space before it."""
     if name in _BACKGROUNDS:
-        return rng.choice(_BARE[name]) if comma and rng.random() < 0.5 else _BACKGROUNDS[name][0] if plain else rng.choice(_BACKGROUNDS[name])
+        if comma and rng.random() < 0.5:
+            return rng.choice(_BARE[name])
+        return _BACKGROUNDS[name][0] if plain else rng.choice(_BACKGROUNDS[name])
     colour = "grey" if name == "gray" and not plain and rng.random() < 0.3 else name
     if comma and rng.random() < 0.5:
         return f"{colour} background"

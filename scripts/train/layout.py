@@ -1,8 +1,7 @@
 """Where the things of a scene stand: boxes on the 8 px grid of the U-Net's patches.
 
 Centres are multiples of 8 px and half sizes multiples of 4, so that the same token patterns come back again and again;
-a scene moves as one. Places that play one by one gave a smaller model twice the wrong pictures: every object's place is
-then one more thing that tokens drawn at the same time have to agree on.
+a scene moves as one: every place of its own would be one more thing that tokens drawn at the same time have to agree on.
 """
 
 from __future__ import annotations

@@ -178,7 +178,7 @@ class Run:
 
 def loss_of(unet: UNet, batch: Batch, share: float, smoothing: float) -> tuple[Tensor, Tensor]:
     """(weighted loss to descend, mean cross entropy), both over a random half of the positions: neighbours say much the
-    same, and the head with its 1,024 logits is a fifth of the work."""
+    same, and the head with its 1,024 logits is costly."""
     tokens, mask = noised(batch, share, unet)
     positions = torch.randperm(mask.numel())[: mask.numel() // 2]
     with torch.autocast("cpu", torch.bfloat16):

@@ -77,7 +77,7 @@ function mainShares(
 }
 
 /** The object's own colour: of pixels away from every edge, or else of those that it covers, or else most of. */
-export function mainColour(scope: Scope, template: Template, texture: Texture, place: Placement, samples: number): Rgb {
+function mainColour(scope: Scope, template: Template, texture: Texture, place: Placement, samples: number): Rgb {
   const { picture, box } = scope;
   const shares = mainShares(scope, template, texture, place, samples);
   const width = boxWidth(box);
