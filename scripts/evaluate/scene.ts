@@ -7,17 +7,18 @@ import { paint } from './look/objects.js';
 import type { Picture } from './look/raster.js';
 import type { Placement } from './look/render.js';
 import { arrangement } from './summary.js';
-import { COLOUR_VALUES, known } from './vocabulary.js';
+import { COLOUR_VALUES, HALVES, known } from './vocabulary.js';
 
-/** Half of the box's side where the picture's shorter side is 128 px. */
-const HALVES = { small: 12, medium: 20, large: 28, container: 44, inner: 16 };
 /** px that places are multiples of. */
 const GRID = 8;
 
 type Extent = Pick<Picture, 'width' | 'height'>;
 
-function scaled(half: number, { width, height }: Extent): number {
-  return Math.max(8, 4 * Math.round((half * (Math.min(width, height) / 128) ** 0.75) / 4));
+type Halves = (typeof HALVES)[number];
+
+function halvesOf({ width, height }: Extent): Halves {
+  const [first, ...rest] = HALVES;
+  return rest.findLast(({ side }) => side <= Math.min(width, height)) ?? (first as Halves);
 }
 
 /** Middles of `count` things that share a length evenly. */
@@ -76,8 +77,9 @@ function points(expectation: Expectation, extent: Extent, halves: readonly numbe
 
 function halfOf(expectation: Expectation, index: number, extent: Extent): number {
   const inside = expectation.relations.find(({ kind }) => kind === 'inside');
-  if (inside) return scaled(inside.a === index ? HALVES.inner : HALVES.container, extent);
-  return scaled(HALVES[expectation.objects[index]?.size ?? 'medium'], extent);
+  const halves = halvesOf(extent);
+  if (inside) return inside.a === index ? halves.inner : halves.container;
+  return halves[expectation.objects[index]?.size ?? 'medium'];
 }
 
 /** The largest half at which boxes stay apart. */

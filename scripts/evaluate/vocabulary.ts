@@ -38,6 +38,18 @@ const domain = z
     textures: z.array(z.string()),
     textured_figures: z.array(z.string()),
     containers: z.array(z.string()),
+    sizes: z
+      .array(
+        z.object({
+          side: z.number(),
+          small: z.number(),
+          medium: z.number(),
+          large: z.number(),
+          container: z.number(),
+          inner: z.number(),
+        }),
+      )
+      .min(1),
     backgrounds: z.record(z.string(), z.object({ top: rgb, below: rgb.optional(), bottom: rgb.optional() })),
     /** Share of the height above the horizon. */
     horizon: z.number(),
@@ -53,6 +65,8 @@ export const ACCENT_VALUES: Readonly<Record<string, Rgb>> = domain.accents;
 export const TEXTURED_FIGURES = domain.textured_figures;
 /** Figures that other things may stand in. */
 export const CONTAINERS = domain.containers;
+/** Half of the box's side, px, of things in pictures whose shorter side is at least `side` px, in rising order. */
+export const HALVES = domain.sizes;
 export const BACKGROUND_VALUES = domain.backgrounds;
 export const BACKGROUNDS = Object.keys(domain.backgrounds);
 /** Share of the height above the horizon. */

@@ -23,6 +23,7 @@ class Caption:
     order: tuple[int, ...]
     spans: tuple[tuple[int, int], ...]
     related: bool
+    invented: bool = False
 
 
 Pieces = list["str | int"]  # an int stands for the phrase of that slot
@@ -37,6 +38,7 @@ _BACKGROUNDS: dict[str, list[str]] = {
 _BARE = {"day": ["day", "blue sky"], "night": ["night"], "sea": ["sea"], "grass": ["grass", "meadow"], "sunset": ["sunset"]}
 _OPENINGS = ["a picture of ", "an image of ", "a drawing of ", "draw ", "there is ", "picture of ", "a scene with ", "show me "]
 _UNSEEN_OPENINGS = ["please draw ", "an illustration of ", "i want to see ", "a small painting of ", "make a picture with "]
+_SYLLABLES = "ba bel cho da dru fen fi go ha im jo ka ket lo lun ma mi nor nu op pa pli qua ra ri sa shi sto ta ter un va ve wi yo ze".split()
 _COUNTS = {2: "two", 3: "three", 4: "four"}
 _PLURALS = {"fish": "fish", "cross": "crosses"}
 _TEXTURES = {"striped": ["striped", "striped", "stripy"], "dotted": ["dotted", "dotted", "spotted"], "outlined": ["outlined", "hollow"]}
@@ -78,6 +80,14 @@ def phrase(rng: random.Random, thing: Thing, count: int, article: bool, plain: b
         definite = thing.figure in ("sun", "moon") and not adjectives and rng.random() < 0.5
         words.insert(0, "the" if definite else "an" if words[0][0] in "aeiou" else "a")
     return " ".join(words) + behind
+
+
+def _invented_opening(rng: random.Random) -> str:
+    """Words that mean nothing: what a training meets in their place is not the words that it knows."""
+    words = ["".join(rng.choices(_SYLLABLES, k=rng.randint(1, 3))) for _ in range(rng.randint(1, 3))]
+    if rng.random() < 0.5:
+        words.insert(rng.randrange(len(words) + 1), rng.choice(["a", "to", "the", "of", "with", "in"]))
+    return " ".join([*words, ""])
 
 
 def _corner(layout: str, rng: random.Random, plain: bool) -> str:
@@ -152,9 +162,12 @@ def _background(rng: random.Random, name: str, article: bool, plain: bool, comma
     return f"{preposition} {'a ' if article else ''}{colour} background"
 
 
-def caption_of(rng: random.Random, scene: Scene, plain: bool = False, unseen: bool = False) -> Caption:
+def caption_of(
+    rng: random.Random, scene: Scene, plain: bool = False, unseen: bool = False, invented: bool = False
+) -> Caption:
     """A random wording. `plain` keeps to the commonest words; `unseen` is one of the wordings that training never has:
-    an opening of its own, or the background first together with an opening."""
+    an opening of its own, or the background first together with an opening. `invented` opens with words that mean
+    nothing, for training: unknown words are to be passed over."""
     article = plain or rng.random() < 0.7
     comma = not plain and not unseen and rng.random() < 0.12
     parts = _arrangement(rng, scene, plain, comma)
@@ -164,6 +177,8 @@ def caption_of(rng: random.Random, scene: Scene, plain: bool = False, unseen: bo
     opening = ""
     if unseen:
         opening = rng.choice(_UNSEEN_OPENINGS)
+    elif invented:
+        opening = _invented_opening(rng)
     elif not plain and not comma and rng.random() < 0.2:
         opening = rng.choice(_OPENINGS)
     if named:
@@ -190,4 +205,11 @@ def caption_of(rng: random.Random, scene: Scene, plain: bool = False, unseen: bo
         text += "."
     listed = {" and ", " next to ", " beside ", ", "}
     related = len(order) > 1 and not all(p in listed for p in parts if not isinstance(p, int))
-    return Caption(text, tuple(order), tuple(spans), related)
+    return Caption(text, tuple(order), tuple(spans), related, invented)
+
+
+INVENTED = 0.1  # share of the captions in training that open with invented words
+
+
+def training_caption(rng: random.Random, scene: Scene) -> Caption:
+    return caption_of(rng, scene, invented=rng.random() < INVENTED)

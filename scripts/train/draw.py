@@ -93,9 +93,15 @@ def horizon(height: int) -> int:
     return GRID * round(DOMAIN["horizon"] * height / GRID)
 
 
-def draw(rng: random.Random, scene: Scene, placed: list[Placed], width: int, height: int) -> np.ndarray:
+TEXTURE = "texture"  # the white of stripes and dots
+Coverage = dict[str, np.ndarray]  # fill -> share of every pixel that it covers in the end, float32 [height, width]
+
+
+def draw(
+    rng: random.Random, scene: Scene, placed: list[Placed], width: int, height: int, coverage: Coverage | None = None
+) -> np.ndarray:
     """The scene as uint8 [height, width, 3]. `rng` chooses figures' variants and which way they face; a group's members
-    are alike."""
+    are alike. `coverage` takes what every fill covers, from back to front: colours' and accents' names, and TEXTURE."""
     image = background(scene.background, width, height)
     looks: dict[int, tuple[int, bool]] = {}
     for p in placed:
@@ -109,4 +115,10 @@ def draw(rng: random.Random, scene: Scene, placed: list[Placed], width: int, hei
             rgb = (255, 255, 255) if fill == "white" else DOMAIN["accents"].get(fill) if fill != "main" else None
             colour = np.array(rgb or DOMAIN["colours"][p.thing.colour], np.float32)
             part += share * (colour - part)
+            if coverage is not None:
+                name = {"main": p.thing.colour, "white": TEXTURE}.get(fill, fill)
+                coverage.setdefault(name, np.zeros((height, width), np.float32))
+                for other, plane in coverage.items():
+                    under = plane[p.y - p.half : p.y + p.half, p.x - p.half : p.x + p.half]
+                    under += share[..., 0] * ((other == name) - under)
     return np.rint(image).astype(np.uint8)

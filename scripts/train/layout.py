@@ -25,7 +25,8 @@ class Placed:
 
 def half_size(size: str, width: int, height: int) -> int:
     """Half of the bounding box's side in px."""
-    return max(8, 4 * round(DOMAIN["sizes"][size] * (min(width, height) / 128) ** 0.75 / 4))
+    rows = [row for row in DOMAIN["sizes"] if row["side"] <= min(width, height)] or DOMAIN["sizes"][:1]
+    return rows[-1][size]
 
 
 def _spread(count: int, extent: int) -> list[int]:

@@ -3,6 +3,8 @@
 Every byte of a thing's phrase must tell, through linear heads, that thing's colour, figure, texture, size and role (its
 place in the scene: left, top, alone, ...), and every byte the background and the layout. The heads are thrown away. A
 U-Net that reads this encoder only has to fetch by role, instead of learning English through its own loss.
+
+With --start an encoder learns on, and stays close to what a U-Net may already have learned to read from it.
 """
 
 from __future__ import annotations
@@ -16,13 +18,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from captions import Caption, caption_of
+from captions import Caption, training_caption
 from common import CONFIG, Log  # also makes scripts/reference importable
 from byt5 import PAD, ByT5Encoder, tokenize
 from domain import BACKGROUNDS, COLOURS, FIGURES, LAYOUT_NAMES, ROLES, SIZES, TEXTURES, Scene, training_scene
-from model_folder import save_component
+from model_folder import load_component, save_component
 
 BATCH, RATE = 64, 2e-3
+RATE_ON = 5e-4  # of an encoder that learns on
+ANCHOR = 10.0  # weight of its states' squared distance from what they were
+HEADS_ALONE = 200  # steps in which only the new heads learn
 HEADS = {
     "colour": len(COLOURS), "figure": len(FIGURES), "texture": len(TEXTURES), "size": len(SIZES), "role": len(ROLES),
     "background": len(BACKGROUNDS), "layout": len(LAYOUT_NAMES),
@@ -60,11 +65,7 @@ def byte_targets(scene: Scene, caption: Caption, length: int) -> dict[str, list[
     return rows
 
 
-def main(work: Path, steps: int) -> None:
-    torch.manual_seed(2)
-    rng = random.Random(3)
-    work.mkdir(parents=True, exist_ok=True)
-    log = Log(work, "text")
+def fresh_encoder() -> ByT5Encoder:
     encoder = ByT5Encoder(CONFIG["text_encoder"])
     for module in encoder.modules():
         if isinstance(module, nn.Linear):
@@ -72,24 +73,40 @@ def main(work: Path, steps: int) -> None:
     for block in encoder.encoder.block:  # T5 has no 1/sqrt(d) in its logits; it belongs into the start values
         block.layer[0].SelfAttention.q.weight.data *= CONFIG["text_encoder"]["d_kv"] ** -0.5
     nn.init.normal_(encoder.encoder.block[0].layer[0].SelfAttention.relative_attention_bias.weight, std=0.5)
+    return encoder
+
+
+def main(work: Path, steps: int, start: Path | None) -> None:
+    torch.manual_seed(2)
+    rng = random.Random(4 if start else 3)
+    work.mkdir(parents=True, exist_ok=True)
+    log = Log(work, "text")
+    encoder = load_component(start, "text_encoder") if start else fresh_encoder()
+    before = load_component(start, "text_encoder") if start else None
+    rate = RATE_ON if start else RATE
     heads = nn.Linear(CONFIG["text_encoder"]["d_model"], sum(HEADS.values()))
     parameters = [*encoder.parameters(), *heads.parameters()]
-    optimiser = torch.optim.AdamW(parameters, lr=RATE, betas=(0.9, 0.98), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps, pct_start=0.08)
+    optimiser = torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.08)
     ready: list[list[tuple[Scene, Caption]]] = []
     for step in range(steps):
         if not ready:  # four batches at once, dealt out by length, so that little is spent on padding
             scenes = [training_scene(rng) for _ in range(4 * BATCH)]
-            pairs = sorted(((s, caption_of(rng, s)) for s in scenes), key=lambda pair: len(pair[1].text))
+            pairs = sorted(((s, training_caption(rng, s)) for s in scenes), key=lambda pair: len(pair[1].text))
             ready = [pairs[k : k + BATCH] for k in range(0, len(pairs), BATCH)]
             rng.shuffle(ready)
         scenes, captions = zip(*ready.pop())
         ids, bias = pad_batch([c.text for c in captions])
         rows = [byte_targets(s, c, ids.shape[1]) for s, c in zip(scenes, captions)]
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16), torch.set_grad_enabled(before is None or step >= HEADS_ALONE):
             states = encoder(ids, bias)
         parts = heads(states.float()).split(list(HEADS.values()), -1)
         loss = torch.zeros(())
+        if before is not None:
+            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+                wanted = before(ids, bias)
+            known = (bias == 0) & ~torch.tensor([c.invented for c in captions])[:, None]
+            loss = ANCHOR * (states.float() - wanted.float())[known].square().mean()
         correct: dict[str, float] = {}
         for name, logits in zip(HEADS, parts):
             target = torch.tensor([r[name] for r in rows])
@@ -111,6 +128,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("work", type=Path)
     parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--start", type=Path, help="a model folder whose text encoder learns on")
     options = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
-    main(options.work, options.steps)
+    main(options.work, options.steps, options.start)

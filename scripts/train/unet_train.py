@@ -18,9 +18,11 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.utils.parametrize import register_parametrization
 
+from alphabet import factors
 from cache import SIZES, load_cache
-from captions import caption_of
+from captions import training_caption
 from common import CONFIG, Log
 from model_folder import load_component, save_component
 from text_train import pad_batch
@@ -57,8 +59,41 @@ def initialise(unet: UNet) -> None:
                 parameter.mul_(blocks**-0.5)
             elif name.endswith(".mapper.weight") and "blocks" in name:
                 parameter.zero_()
-    torch.nn.init.normal_(unet.in_mapper[0].weight, std=0.5)
-    torch.nn.init.normal_(unet.out_mapper[1].weight, std=0.02)
+
+
+class Factored(torch.nn.Module):
+    """A table with one row a code as the sum of a row for its colour, one for its shape, and one of its own (alphabet.py):
+    what is learned of a shape in one colour holds in the others. Only a training's form: the model has the plain table."""
+
+    def __init__(self, table: Tensor, std: float):
+        super().__init__()
+        colour, shape = (torch.from_numpy(f) for f in factors())
+        self.register_buffer("of_colour", colour, persistent=False)
+        self.register_buffer("of_shape", shape, persistent=False)
+        self.colour, self.shape = (
+            torch.nn.Parameter(std * torch.randn(int(f.max()) + 1, *table.shape[1:])) for f in (colour, shape)
+        )
+
+    def forward(self, own: Tensor) -> Tensor:
+        return own + self.colour[self.of_colour] + self.shape[self.of_shape]
+
+
+def factor_tables(unet: UNet, fresh: bool) -> None:
+    """`fresh`: the tables as they are say nothing yet."""
+    for module, std in ((unet.in_mapper[0], 0.35), (unet.out_mapper[1], 0.015)):
+        if fresh:
+            torch.nn.init.zeros_(module.weight)
+        register_parametrization(module, "weight", Factored(module.weight, std if fresh else 0.0))
+
+
+def plain(unet: UNet) -> UNet:
+    """A copy with plain tables, as models have them."""
+    copy = UNet(CONFIG["unet"])
+    state = {k: v for k, v in unet.state_dict().items() if ".parametrizations." not in k}
+    state["in_mapper.0.weight"] = unet.in_mapper[0].weight
+    state["out_mapper.1.weight"] = unet.out_mapper[1].weight
+    copy.load_state_dict(state)
+    return copy
 
 
 class Batches:
@@ -78,7 +113,7 @@ class Batches:
         count = max(4, round(self.batch * 128 * 128 / (size[0] * size[1])))
         pairs = []
         for i in self.rng.choices(range(len(scenes)), k=4 * count):
-            pairs.append(("" if self.rng.random() < UNCONDITIONAL else caption_of(self.rng, scenes[i]).text, i))
+            pairs.append(("" if self.rng.random() < UNCONDITIONAL else training_caption(self.rng, scenes[i]).text, i))
         pairs.sort(key=lambda pair: len(pair[0]))
         for k in range(0, len(pairs), count):
             part = pairs[k : k + count]
@@ -121,13 +156,13 @@ def noised(batch: Batch, share: float, unet: UNet) -> tuple[Tensor, Tensor]:
     return torch.where(mask, batch.noise, kept), mask
 
 
-def rate_at(progress: float, step: int, constant: float) -> float:
-    """Share of the peak rate: warm-up over 200 steps (after a resumption too), then constant for the given part of the
+def rate_at(progress: float, step: int, warm_up: int, constant: float) -> float:
+    """Share of the peak rate: warm-up over 200 steps (50 after a resumption), then constant for the given part of the
     plan, then a cosine down to 2 %."""
     decay = 1.0
     if progress > constant:
         decay = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - constant) / (1 - constant))))
-    return min(1.0, (step + 1) / 200) * decay
+    return min(1.0, (step + 1) / warm_up) * decay
 
 
 def optimisers_of(unet: UNet, options: argparse.Namespace) -> list[torch.optim.Optimizer]:
@@ -155,6 +190,8 @@ class Run:
         initialise(self.unet)
         if options.start:
             self.unet.load_state_dict(load_component(options.start, "unet").state_dict())
+        for unet in (self.unet, self.average):
+            factor_tables(unet, not options.start or options.fresh_tokens)
         self.average.load_state_dict(self.unet.state_dict())
         self.optimisers = optimisers_of(self.unet, options)
         self.step, self.spent = 0, 0.0
@@ -173,7 +210,7 @@ class Run:
         }  # fmt: skip
         torch.save(state, self.path.with_suffix(".tmp"))
         self.path.with_suffix(".tmp").rename(self.path)
-        save_component(work, "unet", self.average)
+        save_component(work, "unet", plain(self.average))
 
 
 def loss_of(unet: UNet, batch: Batch, share: float, smoothing: float) -> tuple[Tensor, Tensor]:
@@ -221,7 +258,7 @@ def worker(rank: int, options: argparse.Namespace) -> None:
         progress = run.step / options.steps if options.steps else clock.item() / (options.minutes * 60)
         if progress >= 1:
             break
-        rate = rate_at(progress, run.step - start, options.constant)
+        rate = rate_at(progress, run.step - start, 50 if start else 200, options.constant)
         for optimiser in run.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = group["peak"] * rate
@@ -276,6 +313,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=60000)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--start", type=Path, help="a model folder whose U-Net to start from")
+    parser.add_argument("--fresh-tokens", action="store_true", help="the folder's tokens meant something else")
     options = parser.parse_args()
     torch.set_num_threads(2)
     load_cache(options.work, options.scenes)

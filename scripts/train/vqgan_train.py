@@ -1,13 +1,18 @@
-"""Trains the bundled model's VQGAN: python vqgan_train.py WORK [--steps 1500,1500,2500]
+"""Trains the bundled model's VQGAN: python vqgan_train.py WORK [--steps 5000,1500,6000,4000,3000]
 
-L1 + L2 on pixels, codebook and commitment losses, no adversary: flat scenes come out sharp without one. Three rounds:
+The tokens are given (alphabet.py), so that both halves learn with a teacher: the encoder by cross entropy to name the
+token of a piece of a picture, the decoder by L1 + L2 to draw the picture from tokens, without an adversary: flat scenes
+come out sharp without one. Five rounds:
 
-1. everything; codes that fall out of use are moved onto encoder outputs that fit badly;
-2. everything, with the batch statistics frozen, as inference will use them;
-3. the decoder alone, on tokens that no longer change.
+1. everything, codebook included;
+2. the same with frozen batch statistics, as inference will use them; from here on the decoder sees the encoder's tokens
+   as well, mistakes included;
+3. the encoder alone, on the different 4 x 4 px pieces of many pictures, as drawn and as the decoder draws them;
+4. the decoder alone;
+5. the same on new pictures.
 
 **The encoder is local:** a token sees its own 4 x 4 px and nothing else, so that the same piece of a picture is the same
-token wherever it stands. A token model then has far less to learn; the decoder, which sees neighbours, smooths.
+token wherever it stands. The decoder, which sees neighbours, finds what lies behind, and smooths.
 """
 
 from __future__ import annotations
@@ -22,41 +27,67 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from alphabet import (
+    ACCENT_SHAPES, ACCENTS, CODES, FIRST_ACCENT, FIRST_MAIN, GRADIENT_LEVELS, GROUNDS, MAIN_SHAPES, shapes, tokens_of,
+)  # fmt: skip
 from common import CONFIG, Log
-from domain import training_scene
+from domain import COLOURS, DOMAIN, training_scene
 from draw import background, draw
 from layout import place
 from model_folder import load_component, save_component
 from vqgan import VQGAN, VqResBlock
 
-BATCH, CROP, RATE, COMMITMENT, REVIVE_EVERY = 64, 32, 3e-3, 0.25, 100
+BATCH, CROP, RATE, LOG_EVERY = 16, 64, 3e-3, 100
 WHOLE = [((128, 128), 500), ((64, 64), 300), ((96, 160), 200), ((192, 192), 200)]  # (height, width) and how many
+Pictures = tuple[Tensor, Tensor]  # uint8 [n, H, W, 4]: RGB and whether the pixel is an object's; tokens int64 [n, H / 4, W / 4]
 
 
-def pictures(rng: random.Random, count: int, height: int, width: int) -> np.ndarray:
-    """uint8 [count, height, width, 4]: RGB and whether the pixel belongs to an object"""
-    out = np.empty((count, height, width, 4), np.uint8)
+def pictures(rng: random.Random, count: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    out, tokens = np.empty((count, height, width, 4), np.uint8), np.empty((count, height // 4, width // 4), np.int64)
     for i in range(count):
-        scene = training_scene(rng)
-        image = draw(rng, scene, place(rng, scene, width, height), width, height)
+        scene, coverage = training_scene(rng), {}
+        image = draw(rng, scene, place(rng, scene, width, height), width, height, coverage)
         plain = np.rint(background(scene.background, width, height)).astype(np.uint8)
         out[i, ..., :3], out[i, ..., 3] = image, (image != plain).any(-1)
-    return out
+        tokens[i] = tokens_of(scene, coverage, height, width)
+    return out, tokens
 
 
-def object_crops(rng: random.Random, count: int) -> Tensor:
-    """Crops on the token grid around random object pixels, two from each picture: most of a picture is ground.
-    uint8 [2 count, CROP, CROP, 4]"""
+def object_crops(rng: random.Random, count: int) -> Pictures:
+    """Crops of CROP px on the token grid around random object pixels, two from each picture: most of a picture is
+    ground."""
     numbers = np.random.default_rng(rng.randrange(2**32))
-    crops = []
+    crops, cropped = [], []
     for i in range(count):
-        size = 128 if i % 4 else (64, 96, 160, 192)[i // 4 % 4]
-        (picture,) = pictures(rng, 1, size, size)
+        side = 128 if i % 2 else (64, 96, 160, 192)[i // 2 % 4]
+        (picture,), (tokens,) = pictures(rng, 1, side, side)
         ys, xs = np.nonzero(picture[..., 3])
         for k in numbers.integers(len(ys), size=2):
-            y, x = (int(np.clip(v - CROP // 2 + numbers.integers(-8, 9), 0, size - CROP)) // 4 * 4 for v in (ys[k], xs[k]))
-            crops.append(picture[y : y + CROP, x : x + CROP])
-    return torch.from_numpy(np.stack(crops))
+            y, x = (int(np.clip(v - CROP // 2 + numbers.integers(-16, 17), 0, side - CROP)) // 4 for v in (ys[k], xs[k]))
+            crops.append(picture[4 * y : 4 * y + CROP, 4 * x : 4 * x + CROP])
+            cropped.append(tokens[y : y + CROP // 4, x : x + CROP // 4])
+    return torch.from_numpy(np.stack(crops)), torch.from_numpy(np.stack(cropped))
+
+
+def start_of_codebook() -> Tensor:
+    """[codes, c_latent]: colour in the first three channels, the shape's principal components in the others."""
+    size, width = CONFIG["vqgan"]["codebook_size"], CONFIG["vqgan"]["c_latent"]
+    rgb, masks = np.full((size, 3), 0.5), np.ones((size, 16))
+    for k, (name, key) in enumerate(GROUNDS):
+        colours = {c: np.array(v) / 255 for c, v in DOMAIN["backgrounds"][name].items()}
+        share = (key + 0.5) / GRADIENT_LEVELS if isinstance(key, int) else 0.0
+        rgb[k] = (1 - share) * colours["top"] + share * colours["bottom"] if isinstance(key, int) else colours[key]
+    for first, names, count in ((FIRST_MAIN, COLOURS, MAIN_SHAPES), (FIRST_ACCENT, ACCENTS, ACCENT_SHAPES)):
+        for i, name in enumerate(names):
+            codes = slice(first + i * count, first + (i + 1) * count)
+            is_accent = first == FIRST_ACCENT
+            rgb[codes] = np.array(DOMAIN["accents" if is_accent else "colours"][name]) / 255
+            masks[codes] = shapes()[name if is_accent else "main"]
+    centred = masks[:CODES] - masks[:CODES].mean(0)
+    components = np.linalg.svd(centred, full_matrices=False)[2][: width - 3]
+    shape = (masks - masks[:CODES].mean(0)) @ components.T
+    table = np.concatenate([3 * (rgb - 0.5), 2 * shape], 1)
+    return torch.from_numpy(table + 0.05 * np.random.default_rng(0).standard_normal(table.shape)).float()
 
 
 def pixel_weight(on_object: Tensor) -> Tensor:
@@ -82,16 +113,20 @@ class Data:
     def __init__(self, seed: int, crops: int):
         rng = random.Random(seed)
         self.crops = object_crops(rng, crops)
-        self.whole = [torch.from_numpy(pictures(rng, count, *size)) for size, count in WHOLE]
+        self.whole: list[Pictures] = []
+        for size, count in WHOLE:
+            picture, tokens = pictures(rng, count, *size)
+            self.whole.append((torch.from_numpy(picture), torch.from_numpy(tokens)))
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Image [B, H, W, 3] in 0..1 and its pixels' weights."""
-        if step % 8 == 7:  # whole pictures, for the borders and for the ground
-            source = self.whole[step // 8 % len(self.whole)]
-            picture = source[torch.randint(len(source), (max(2, BATCH * CROP * CROP // source[0, ..., 0].numel()),))]
-        else:
-            picture = self.crops[torch.randint(len(self.crops), (BATCH,))]
-        return picture[..., :3].float() / 255, pixel_weight(picture[..., 3])
+    def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Image [B, H, W, 3] in 0..1, its pixels' weights [B, H, W, 1] and its tokens."""
+        source, count = self.crops, BATCH
+        if step % 4 == 3:  # whole pictures, for the borders and for the ground
+            source = self.whole[step // 4 % len(self.whole)]
+            count = max(2, BATCH * CROP * CROP // source[0][0, ..., 0].numel())
+        picked = torch.randint(len(source[0]), (count,))
+        picture, tokens = source[0][picked], source[1][picked]
+        return picture[..., :3].float() / 255, pixel_weight(picture[..., 3]), tokens
 
 
 def freeze_statistics(model: VQGAN) -> None:
@@ -100,80 +135,127 @@ def freeze_statistics(model: VQGAN) -> None:
             module.eval()
 
 
-@torch.no_grad()
-def revive(codebook: Tensor, used: Tensor, latent: Tensor, code: Tensor) -> None:
-    """Moves codes that were not used onto latents, rather where the codes fit badly than at random."""
-    dead = used == 0
-    if not dead.any():
-        return
-    flat = latent.reshape(-1, latent.shape[-1])
-    error = (flat - code.reshape(flat.shape)).square().sum(1)
-    picks = torch.multinomial(error + 1e-6, int(dead.sum()), replacement=True)
-    codebook[dead] = flat[picks] + 0.01 * torch.randn(len(picks), flat.shape[1])
+def naming_loss(latent: Tensor, codebook: Tensor, tokens: Tensor, weight: Tensor) -> Tensor:
+    """Cross entropy of the given tokens where a code is the likelier the nearer it is, and the latents' distance from
+    their codes. `weight` is the pixels'."""
+    flat, wanted = latent.flatten(0, 2), tokens.flatten()
+    per_token = F.avg_pool2d(weight.permute(0, 3, 1, 2), 4).flatten()
+    distances = (flat * flat).sum(1, keepdim=True) + (codebook * codebook).sum(1) - 2 * flat @ codebook.T
+    entropy = F.cross_entropy(-8 * distances, wanted, reduction="none")
+    distance = (flat - codebook[wanted]).square().mean(1)
+    return ((entropy + distance) * per_token).mean()
 
 
 def run_round(model: VQGAN, data: Data, log: Log, kind: int, steps: int, before: int) -> None:
-    """`kind` 0, 1 or 2: see the top of this file. `before` steps were made in earlier rounds."""
-    peak = (1.0, 0.6, 0.6)[kind] * RATE
+    """`kind` 0, 1, 3 or 4: see the top of this file. `before` steps were made in earlier rounds."""
+    peak = (1.0, 0.4, 0.0, 0.5, 0.4)[kind] * RATE
     decoder = [*model.up_blocks.parameters(), *model.out_block.parameters()]
-    parameters = decoder if kind == 2 else list(model.parameters())
+    parameters = decoder if kind > 2 else list(model.parameters())
     optimiser = torch.optim.AdamW(parameters, lr=peak, betas=(0.9, 0.98), weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, peak, total_steps=steps, pct_start=0.05)
     codebook = model.vquantizer.codebook.weight
-    used = torch.zeros(codebook.shape[0])
     model.train()
     if kind > 0:
         freeze_statistics(model)
+    sums = torch.zeros(3)
     for step in range(steps):
-        image, weight = data.batch(step)
+        image, weight, tokens = data.batch(step)
         with torch.set_grad_enabled(kind < 2), torch.autocast("cpu", torch.bfloat16):
-            latent = model.encode_latent(image)
-        latent = latent.float()
-        if kind == 0 and step == 0:
-            flat = latent.detach().reshape(-1, latent.shape[-1])
-            with torch.no_grad():
-                codebook.copy_(flat[torch.randint(len(flat), (codebook.shape[0],))])
+            latent = model.encode_latent(image).float()
         with torch.no_grad():
-            indices = model.vquantizer(latent)
-        code = model.vquantizer.codebook(indices)
-        # Straight through: the decoder sees codes, the encoder gets the decoder's gradient.
+            found = model.vquantizer(latent)
+        own = torch.rand(len(tokens), 1, 1) < (0.5 if kind > 0 else 0.0)
+        codes = codebook[torch.where(own, found, tokens)]
         with torch.autocast("cpu", torch.bfloat16):
-            out = model.decode_latent(code.detach() if kind == 2 else latent + (code - latent).detach())
+            out = model.decode_latent(codes.detach() if kind > 2 else codes)
         difference = out.float() - image
-        loss = (difference.abs() * weight).mean() + 4 * (difference.square() * weight).mean()
-        if kind < 2:
-            loss = loss + F.mse_loss(code, latent.detach()) + COMMITMENT * F.mse_loss(latent, code.detach())
+        drawing = (difference.abs() * weight).mean() + 4 * (difference.square() * weight).mean()
+        loss = drawing if kind > 2 else drawing + 0.05 * naming_loss(latent, codebook, tokens, weight)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         schedule.step()
         make_local(model)
-        used.scatter_add_(0, indices.flatten(), torch.ones(indices.numel()))
-        if (step + 1) % REVIVE_EVERY == 0:
-            l1 = round(difference.abs().mean().item(), 5)
-            log.write(step=before + step + 1, round=kind + 1, l1=l1, codes=int((used > 0).sum()))
-            if kind == 0 and step < steps * 7 // 10:
-                revive(codebook, used, latent.detach(), code.detach())
-            used.zero_()
+        objects = F.max_pool2d(weight.permute(0, 3, 1, 2), 4)[:, 0] > 1
+        named = (found == tokens)[objects].float().mean()
+        sums += torch.stack([difference.detach().abs().mean(), drawing.detach(), named])
+        if (step + 1) % LOG_EVERY == 0:
+            l1, loss_now, right = (sums / LOG_EVERY).tolist()
+            log.write(step=before + step + 1, round=kind + 1, l1=round(l1, 5), loss=round(loss_now, 5), named=round(right, 4))
+            sums.zero_()
+
+
+@torch.no_grad()
+def different_pieces(model: VQGAN, rng: random.Random, scenes: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Pieces of pictures uint8 [n, 4, 4, 3], all different, their tokens int64 [n] (the commoner one where two are
+    possible), and weights [n] that favour the common ones a little."""
+    found: list[np.ndarray] = []
+    for k in range(scenes // 16):
+        side = 128 if k % 2 else (64, 96, 160, 192)[k // 2 % 4]
+        picture, tokens = pictures(rng, 16, side, side)
+        with torch.autocast("cpu", torch.bfloat16):
+            decoded = model.decode_indices(torch.from_numpy(tokens)).float().clamp(0, 1)
+        for image in (picture[..., :3], (decoded * 255).round().to(torch.uint8).numpy()):
+            pieces = image.reshape(16, side // 4, 4, side // 4, 4, 3).transpose(0, 1, 3, 2, 4, 5).reshape(-1, 48)
+            rows = np.concatenate([pieces, tokens.astype("<u2").reshape(-1, 1).view(np.uint8)], 1)
+            on_object = tokens.ravel() >= FIRST_MAIN
+            found += [rows[on_object], rows[~on_object][::16]]
+    different, counts = np.unique(np.ascontiguousarray(np.concatenate(found)).view("V50").ravel(), return_counts=True)
+    rows = different.view(np.uint8).reshape(-1, 50)
+    order = np.argsort(-counts, kind="stable")
+    _, first = np.unique(np.ascontiguousarray(rows[order, :48]).view("V48").ravel(), return_index=True)
+    rows, counts = rows[order][first], counts[order][first]
+    tokens = np.ascontiguousarray(rows[:, 48:]).view("<u2").ravel().astype(np.int64)
+    pieces = torch.from_numpy(rows[:, :48].reshape(-1, 4, 4, 3).copy())
+    return pieces, torch.from_numpy(tokens), torch.from_numpy(counts.astype(np.float32)).sqrt()
+
+
+def run_encoder_round(model: VQGAN, log: Log, steps: int, before: int) -> None:
+    pieces, tokens, weights = different_pieces(model, random.Random(6), 2000)
+    encoder = [*model.in_block.parameters(), *model.down_blocks.parameters()]
+    optimiser = torch.optim.AdamW(encoder, lr=RATE, betas=(0.9, 0.98), weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps, pct_start=0.05)
+    model.train()
+    freeze_statistics(model)
+    codebook, right = model.vquantizer.codebook.weight.detach(), torch.zeros(())
+    for step in range(steps):
+        picked = torch.multinomial(weights, 4096, replacement=True)
+        noise = torch.randn(4096, 4, 4, 3) * (0.02 * torch.rand(4096, 1, 1, 1))
+        image, wanted = pieces[picked].float() / 255 + noise, tokens[picked][:, None, None]
+        latent = model.encode_latent(image)
+        loss = naming_loss(latent, codebook, wanted, torch.ones_like(image[..., :1]))
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(encoder, 1.0)
+        optimiser.step()
+        schedule.step()
+        make_local(model)
+        with torch.no_grad():
+            right += (model.vquantizer(latent) == wanted).float().mean()
+        if (step + 1) % LOG_EVERY == 0:
+            log.write(step=before + step + 1, round=3, named=round(right.item() / LOG_EVERY, 4), pieces=len(pieces))
+            right.zero_()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("work", type=Path)
-    parser.add_argument("--steps", default="1500,1500,2500", help="of the three rounds")
-    parser.add_argument("--crops", type=int, default=20000)
+    parser.add_argument("--steps", default="5000,1500,6000,4000,3000", help="of the five rounds")
+    parser.add_argument("--crops", type=int, default=6000)
     options = parser.parse_args()
     rounds = [int(n) for n in options.steps.split(",")]
     options.work.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(1)
     log = Log(options.work, "vqgan")
-    data = Data(1, options.crops)
+    data: Data | None = None
     model = VQGAN(CONFIG["vqgan"])
     for module in model.modules():
         if isinstance(module, VqResBlock):
             with torch.no_grad():
                 module.gammas[2] = module.gammas[5] = 0.5  # at 0 the blocks would start without a gradient
+    with torch.no_grad():
+        model.vquantizer.codebook.weight.copy_(start_of_codebook())
     make_local(model)
     done = 0  # a round is saved when it ends, so that a later start goes on with the next one
     for kind, steps in enumerate(rounds):
@@ -181,7 +263,12 @@ def main() -> None:
         if saved.exists():
             model = load_component(saved, "vqgan")
         else:
-            run_round(model, data, log, kind, steps, done)
+            if kind == 2:
+                run_encoder_round(model, log, steps, done)
+            else:
+                if data is None or kind > 3:
+                    data = Data(kind + 1, options.crops)  # the last round on pictures of its own
+                run_round(model, data, log, kind, steps, done)
             save_component(saved, "vqgan", model)
         done += steps
     save_component(options.work, "vqgan", model.eval())

@@ -1,5 +1,6 @@
 /** What every document of a benchmark says about where it was measured, and every row about what was. */
 import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
 import os from 'node:os';
 import { backends } from '../../engine/backends.js';
 import { packageRoot, packageVersion } from '../../package-root.cjs';
@@ -10,7 +11,7 @@ export async function environment(): Promise<Environment> {
   const gpus = known.flatMap(({ name, devices }) => (name === 'cuda' ? devices : []));
   return {
     time: new Date().toISOString(),
-    cpu: os.cpus()[0]?.model.trim() || 'unknown',
+    cpu: cpuName(),
     cores: os.availableParallelism(),
     memoryGiB: Math.round((os.totalmem() / 2 ** 30) * 10) / 10,
     os: `${os.type()} ${os.release()} ${os.arch()}`,
@@ -21,6 +22,17 @@ export async function environment(): Promise<Environment> {
       ...(computeCapability === undefined ? {} : { computeCapability }),
     })),
   };
+}
+
+/** The processor's name; with its family and model where a virtual machine leaves the number out: 'AMD EPYC' is many. */
+function cpuName(): string {
+  const name = os.cpus()[0]?.model.trim() || 'unknown';
+  if (/\d/.test(name) || !existsSync('/proc/cpuinfo')) return name;
+  const text = readFileSync('/proc/cpuinfo', 'utf8');
+  const [family, model] = ['cpu family', 'model'].map(
+    (key) => new RegExp(`^${key}\\s*:\\s*(\\d+)$`, 'm').exec(text)?.[1],
+  );
+  return family && model ? `${name} (family ${family}, model ${model})` : name;
 }
 
 /** 'cpu.onednn': '3.2.1', …: what the backends that can be used tell of themselves. */
