@@ -42,7 +42,7 @@ def _part(job: tuple[int, int, int]) -> tuple[list[Scene], Tensor]:
     scenes, tokens = [], []
     for _ in range(_PART):
         scene, coverage = training_scene(rng), {}
-        draw(rng, scene, place(rng, scene, width, height), width, height, coverage)
+        draw(scene, place(rng, scene, width, height), width, height, coverage)
         scenes.append(scene)
         tokens.append(tokens_of(scene, coverage, height, width))
     return scenes, torch.from_numpy(np.stack(tokens))

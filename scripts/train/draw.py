@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from functools import lru_cache
 
 import numpy as np
@@ -98,18 +97,16 @@ Coverage = dict[str, np.ndarray]  # fill -> share of every pixel that it covers 
 
 
 def draw(
-    rng: random.Random, scene: Scene, placed: list[Placed], width: int, height: int, coverage: Coverage | None = None
+    scene: Scene, placed: list[Placed], width: int, height: int, coverage: Coverage | None = None
 ) -> np.ndarray:
-    """The scene as uint8 [height, width, 3]. `rng` chooses figures' variants and which way they face; a group's members
-    are alike. `coverage` takes what every fill covers, from back to front: colours' and accents' names, and TEXTURE."""
+    """The scene as uint8 [height, width, 3]. Which variant of a figure it shows and which way it faces follows from where
+    the scene was moved to, so that tokens drawn at the same time have one thing less to agree on. `coverage` takes what
+    every fill covers, from back to front: colours' and accents' names, and TEXTURE."""
     image = background(scene.background, width, height)
-    looks: dict[int, tuple[int, bool]] = {}
     for p in placed:
         figure = DOMAIN["figures"][p.thing.figure]
-        key = id(p.thing)
-        if key not in looks:
-            looks[key] = (rng.randrange(len(figure["variants"])), figure.get("mirrored", False) and rng.random() < 0.5)
-        variant, mirrored = looks[key]
+        variant = 1 if p.dy < 0 and len(figure["variants"]) > 1 else 0
+        mirrored = figure.get("mirrored", False) and p.dx < 0
         part = image[p.y - p.half : p.y + p.half, p.x - p.half : p.x + p.half]
         for fill, share in layers(p.thing.figure, variant, mirrored, p.thing.texture, p.half):
             rgb = (255, 255, 255) if fill == "white" else DOMAIN["accents"].get(fill) if fill != "main" else None

@@ -21,6 +21,8 @@ class Placed:
     x: int
     y: int
     half: int
+    dx: int = 0  # how far the whole scene was moved
+    dy: int = 0
 
 
 def half_size(size: str, width: int, height: int) -> int:
@@ -94,7 +96,7 @@ def place(rng: random.Random, scene: Scene, width: int, height: int) -> list[Pla
         return placed  # a corner is where it is
     dx = _shift(rng, [(p.x, p.half) for p in placed], width)
     dy = _shift(rng, [(p.y, p.half) for p in placed], height)
-    return [Placed(p.thing, p.x + dx, p.y + dy, p.half) for p in placed]
+    return [Placed(p.thing, p.x + dx, p.y + dy, p.half, dx, dy) for p in placed]
 
 
 def _shift(rng: random.Random, spans: list[tuple[int, int]], extent: int) -> int:

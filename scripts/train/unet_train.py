@@ -29,7 +29,6 @@ from text_train import pad_batch
 from unet import ResBlock, UNet
 
 UNCONDITIONAL = 0.06  # share of captions replaced by ""
-EMA = 0.999
 # Unrolling: the noisier input that the net draws from is at most this noisy. Above, its draws are another picture than
 # the one that is wanted back, and the net would learn to distrust what it has drawn.
 UNROLL_BELOW = 0.85
@@ -279,7 +278,7 @@ def worker(rank: int, options: argparse.Namespace) -> None:
             optimiser.step()
         run.step += 1
         with torch.no_grad():
-            torch._foreach_lerp_(list(run.average.parameters()), parameters, 1 - min(EMA, run.step / (run.step + 20)))
+            torch._foreach_lerp_(list(run.average.parameters()), parameters, 1 - min(options.average, run.step / (run.step + 20)))
         now = time.time()
         run.spent, before = run.spent + now - before, now
         summed, sums = summed + 1, [sums[0] + mean.item(), sums[1] + loss.item()]
@@ -307,6 +306,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--muon", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--constant", type=float, default=0.4, help="part of the plan before the rate decays")
+    parser.add_argument("--average", type=float, default=0.999, help="how much of the averaged weights a step keeps")
     parser.add_argument("--unroll", type=float, default=0.5, help="share of the pictures that continue the net's own draw")
     parser.add_argument("--unroll-from", type=int, default=1000, help="step")
     parser.add_argument("--smoothing", type=float, default=0.02)

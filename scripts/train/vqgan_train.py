@@ -46,7 +46,7 @@ def pictures(rng: random.Random, count: int, height: int, width: int) -> tuple[n
     out, tokens = np.empty((count, height, width, 4), np.uint8), np.empty((count, height // 4, width // 4), np.int64)
     for i in range(count):
         scene, coverage = training_scene(rng), {}
-        image = draw(rng, scene, place(rng, scene, width, height), width, height, coverage)
+        image = draw(scene, place(rng, scene, width, height), width, height, coverage)
         plain = np.rint(background(scene.background, width, height)).astype(np.uint8)
         out[i, ..., :3], out[i, ..., 3] = image, (image != plain).any(-1)
         tokens[i] = tokens_of(scene, coverage, height, width)
