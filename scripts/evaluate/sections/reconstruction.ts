@@ -56,7 +56,7 @@ export const reconstruction: Section = async (input) => {
     shareText(before),
     shareText(after),
   ]);
-  const text = `Pictures of held-out captions before and after encoding to tokens and decoding: what the VQGAN alone costs. The first row is the ceiling of the whole model. Error: mean absolute difference of RGB values (of 255).
+  const text = `Pictures of held-out captions before and after encoding to tokens and decoding: what an edit begins with. The encoder has to guess which of two colours in a piece is in front; the U-Net learns from tokens of the drawing program, which knows. Error: mean absolute difference of RGB values (of 255).
 
 ${markdownTable([['', 'pictures', 'error', 'wholly right before', 'wholly right after'], ...rows])}`;
   return { report: { title: 'Reconstruction', text, data: results } };
