@@ -5,7 +5,8 @@ has to learn a figure's outline anew for every colour on every ground. Here a to
 and its outline: (colour, shape), where the shape is the share of every pixel that the colour covers. What lies behind
 is left to the decoder, which sees the neighbours. Grounds have one token for every flat colour, a gradient some.
 
-The shapes are cluster centres of what training scenes show: alphabet.json, written by this file's main program.
+The shapes are cluster centres of what training scenes show: alphabet.json, written by this file's main program. Writing
+it anew changes what the tokens mean, and so asks for a new training of VQGAN and U-Net.
 """
 
 from __future__ import annotations

@@ -308,7 +308,7 @@ def main() -> None:
     parser.add_argument("--constant", type=float, default=0.4, help="part of the plan before the rate decays")
     parser.add_argument("--average", type=float, default=0.999, help="how much of the averaged weights a step keeps")
     parser.add_argument("--unroll", type=float, default=0.5, help="share of the pictures that continue the net's own draw")
-    parser.add_argument("--unroll-from", type=int, default=1000, help="step")
+    parser.add_argument("--unroll-from", type=int, default=500, help="step")
     parser.add_argument("--smoothing", type=float, default=0.02)
     parser.add_argument("--scenes", type=int, default=60000)
     parser.add_argument("--resume", action="store_true")
