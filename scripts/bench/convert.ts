@@ -8,6 +8,7 @@ import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
+import { cpuName } from '../../lib/cli/bench/environment.js';
 import { componentOf } from '../../lib/convert/components/table.js';
 import { type LargeTensor, writeLargeCheckpoint } from './large-checkpoint.js';
 
@@ -183,7 +184,7 @@ try {
 }
 if (values.output !== undefined) {
   const machine = {
-    cpu: cpus()[0]?.model,
+    cpu: cpuName(),
     cores: cpus().length,
     node: process.version,
     platform: `${process.platform}-${process.arch}`,

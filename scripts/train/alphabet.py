@@ -85,10 +85,7 @@ def chosen(coverage: Coverage) -> list[tuple[str, bool, np.ndarray, np.ndarray]]
     accents = [f for f in ACCENTS if f in planes]
     mains = [f for f in reversed(planes) if f in COLOURS] + [f for f in planes if f == TEXTURE]
     out = []
-    first = next(iter(planes.values()), None)
-    if first is None:
-        return out
-    free = np.ones(first.shape[:2], bool)
+    free = np.ones(next(iter(planes.values())).shape[:2], bool)
     if accents:
         areas = np.stack([planes[f].sum(-1) for f in accents])
         largest = areas.argmax(0)

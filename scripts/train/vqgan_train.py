@@ -75,8 +75,11 @@ def start_of_codebook() -> Tensor:
     rgb, masks = np.full((size, 3), 0.5), np.ones((size, 16))
     for k, (name, key) in enumerate(GROUNDS):
         colours = {c: np.array(v) / 255 for c, v in DOMAIN["backgrounds"][name].items()}
-        share = (key + 0.5) / GRADIENT_LEVELS if isinstance(key, int) else 0.0
-        rgb[k] = (1 - share) * colours["top"] + share * colours["bottom"] if isinstance(key, int) else colours[key]
+        if isinstance(key, int):
+            share = (key + 0.5) / GRADIENT_LEVELS
+            rgb[k] = (1 - share) * colours["top"] + share * colours["bottom"]
+        else:
+            rgb[k] = colours[key]
     for first, names, count in ((FIRST_MAIN, COLOURS, MAIN_SHAPES), (FIRST_ACCENT, ACCENTS, ACCENT_SHAPES)):
         for i, name in enumerate(names):
             codes = slice(first + i * count, first + (i + 1) * count)
@@ -146,13 +149,29 @@ def naming_loss(latent: Tensor, codebook: Tensor, tokens: Tensor, weight: Tensor
     return ((entropy + distance) * per_token).mean()
 
 
+class Descent:
+    """AdamW and its schedule; what makes the encoder see more than a token's own pixels is zeroed after every step."""
+
+    def __init__(self, model: VQGAN, parameters: list[torch.nn.Parameter], peak: float, steps: int):
+        self.model, self.parameters = model, parameters
+        self.optimiser = torch.optim.AdamW(parameters, lr=peak, betas=(0.9, 0.98), weight_decay=0.0)
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimiser, peak, total_steps=steps, pct_start=0.05)
+
+    def step(self, loss: Tensor) -> None:
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimiser.step()
+        self.schedule.step()
+        make_local(self.model)
+
+
 def run_round(model: VQGAN, data: Data, log: Log, kind: int, steps: int, before: int) -> None:
     """`kind` 0, 1, 3 or 4: see the top of this file. `before` steps were made in earlier rounds."""
     peak = (1.0, 0.4, 0.0, 0.5, 0.4)[kind] * RATE
     decoder = [*model.up_blocks.parameters(), *model.out_block.parameters()]
     parameters = decoder if kind > 2 else list(model.parameters())
-    optimiser = torch.optim.AdamW(parameters, lr=peak, betas=(0.9, 0.98), weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, peak, total_steps=steps, pct_start=0.05)
+    descent = Descent(model, parameters, peak, steps)
     codebook = model.vquantizer.codebook.weight
     model.train()
     if kind > 0:
@@ -171,12 +190,7 @@ def run_round(model: VQGAN, data: Data, log: Log, kind: int, steps: int, before:
         difference = out.float() - image
         drawing = (difference.abs() * weight).mean() + 4 * (difference.square() * weight).mean()
         loss = drawing if kind > 2 else drawing + 0.05 * naming_loss(latent, codebook, tokens, weight)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
-        schedule.step()
-        make_local(model)
+        descent.step(loss)
         objects = F.max_pool2d(weight.permute(0, 3, 1, 2), 4)[:, 0] > 1
         named = (found == tokens)[objects].float().mean()
         sums += torch.stack([difference.detach().abs().mean(), drawing.detach(), named])
@@ -214,8 +228,7 @@ def different_pieces(model: VQGAN, rng: random.Random, scenes: int) -> tuple[Ten
 def run_encoder_round(model: VQGAN, log: Log, steps: int, before: int) -> None:
     pieces, tokens, weights = different_pieces(model, random.Random(6), 2000)
     encoder = [*model.in_block.parameters(), *model.down_blocks.parameters()]
-    optimiser = torch.optim.AdamW(encoder, lr=RATE, betas=(0.9, 0.98), weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps, pct_start=0.05)
+    descent = Descent(model, encoder, RATE, steps)
     model.train()
     freeze_statistics(model)
     codebook, right = model.vquantizer.codebook.weight.detach(), torch.zeros(())
@@ -224,13 +237,7 @@ def run_encoder_round(model: VQGAN, log: Log, steps: int, before: int) -> None:
         noise = torch.randn(4096, 4, 4, 3) * (0.02 * torch.rand(4096, 1, 1, 1))
         image, wanted = pieces[picked].float() / 255 + noise, tokens[picked][:, None, None]
         latent = model.encode_latent(image)
-        loss = naming_loss(latent, codebook, wanted, torch.ones_like(image[..., :1]))
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(encoder, 1.0)
-        optimiser.step()
-        schedule.step()
-        make_local(model)
+        descent.step(naming_loss(latent, codebook, wanted, torch.ones_like(image[..., :1])))
         with torch.no_grad():
             right += (model.vquantizer(latent) == wanted).float().mean()
         if (step + 1) % LOG_EVERY == 0:

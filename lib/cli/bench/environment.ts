@@ -25,7 +25,7 @@ export async function environment(): Promise<Environment> {
 }
 
 /** The processor's name; with its family and model where a virtual machine leaves the number out: 'AMD EPYC' is many. */
-function cpuName(): string {
+export function cpuName(): string {
   const name = os.cpus()[0]?.model.trim() || 'unknown';
   if (/\d/.test(name) || !existsSync('/proc/cpuinfo')) return name;
   const text = readFileSync('/proc/cpuinfo', 'utf8');

@@ -147,10 +147,13 @@ def resident_bytes() -> int | None:
 
 
 def cpu_name() -> str:
+    """As cpuName() of lib/cli/bench/environment.ts: with family and model where the name has no number."""
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
+        first = Path("/proc/cpuinfo").read_text().split("\n\n", 1)[0]
     except OSError:
-        pass
-    return platform.processor() or platform.machine()
+        first = ""
+    values = {key.strip(): value.strip() for key, colon, value in (line.partition(":") for line in first.splitlines()) if colon}
+    name = values.get("model name") or platform.processor() or platform.machine()
+    if any(c.isdigit() for c in name) or not {"cpu family", "model"} <= values.keys():
+        return name
+    return f"{name} (family {values['cpu family']}, model {values['model']})"
