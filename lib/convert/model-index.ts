@@ -42,6 +42,9 @@ export async function writeIndex(
     licence: licence ?? earlier?.licence ?? 'unknown',
     components: listed('components'),
     ...(optional.length > 0 ? { optional_components: optional } : {}),
+    ...(earlier?.imageEmbedding === undefined || optional.length > 0
+      ? {}
+      : { image_embedding: earlier.imageEmbedding }),
   };
   await writeJson(path.join(folder, 'generation_config.json'), earlier?.generation ?? fitted(chosen));
   if (earlier?.domain) await writeJson(path.join(folder, 'domain.json'), earlier.domain);
@@ -65,7 +68,7 @@ function fitted(chosen: readonly FoundComponent[]): typeof officialDefaults {
   return { ...officialDefaults, width: side, height: side };
 }
 
-/** Where the U-Net comes out of a model folder, its defaults, domain and licence are those of the new one. */
+/** Where the U-Net comes out of a model folder, its defaults, domain, licence and kind of embedding are the new one's. */
 async function earlierModel(chosen: readonly FoundComponent[]) {
   const unet = chosen.find(({ component }) => component.name === 'unet');
   if (!unet) return undefined;
@@ -74,7 +77,8 @@ async function earlierModel(chosen: readonly FoundComponent[]) {
   if (index?.format !== 'paella-native') return undefined;
   const generation = await readJson(path.join(folder, 'generation_config.json'));
   const domain = await readJson(path.join(folder, 'domain.json'));
-  return generation && { generation, domain, licence: typeof index.licence === 'string' ? index.licence : undefined };
+  const licence = typeof index.licence === 'string' ? index.licence : undefined;
+  return generation && { generation, domain, licence, imageEmbedding: index.image_embedding };
 }
 
 async function readJson(file: string): Promise<Record<string, unknown> | undefined> {

@@ -14,7 +14,12 @@ export function modelInfoOf(info: NativeModelInfo, domain: ModelDomain | undefin
     pixelsPerToken: info.pixelsPerToken,
     vocabularySize: info.vocabularySize,
     conditionWidth: info.conditionWidth,
-    conditioning: { clipText: info.clipTextLength > 0, clipImage: info.clipImageSize, prior: info.hasPrior },
+    conditioning: {
+      clipText: info.clipTextLength > 0,
+      clipImage: info.clipImageSize,
+      prior: info.hasPrior,
+      drawnImage: info.drawnImageEmbedding,
+    },
     domain,
     defaults: {
       width: defaults.width,

@@ -369,7 +369,7 @@ export class Paella implements AsyncDisposable {
       {
         tokens: condition?.length ?? texts?.ids.length ?? 0,
         clipTexts: clipIds ? 1 : 0,
-        images: images.length + (conditioning.prior ? 1 : 0),
+        images: images.length + (conditioning.prior || conditioning.drawnImage ? 1 : 0),
       },
       this.#native.info,
       condition ? undefined : texts?.weights,
@@ -380,6 +380,7 @@ export class Paella implements AsyncDisposable {
       ...(clipIds ? { clipIds } : {}),
       ...(images.length > 0 ? { images } : {}),
       ...(conditioning.prior ? { prior: conditioning.prior } : {}),
+      ...(conditioning.drawnImage ? { drawnImage: true } : {}),
       ...(weights ? { weights } : {}),
     };
   }

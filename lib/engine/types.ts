@@ -73,6 +73,11 @@ export interface ModelInfo {
     /** Pixels of a picture's side as the encoder takes it; 0: no CLIP image encoder. */
     readonly clipImage: number;
     readonly prior: boolean;
+    /**
+     * Whether the seed draws an image embedding of a few numbers in a prior's place: what a prompt leaves open, such as
+     * where things stand (docs/model-format.md).
+     */
+    readonly drawnImage: boolean;
   };
   /**
    * What it draws, if that is only something. `generate()` takes any prompt all the same and says nothing; undefined: the

@@ -148,6 +148,8 @@ export interface NativeModelInfo {
   /** Entries of a condition that one CLIP embedding makes. */
   clipTokens: number;
   hasPrior: boolean;
+  /** The seed draws image embeddings, without a prior. */
+  drawnImageEmbedding: boolean;
   /** generation_config.json after checks, in its own (snake_case) names. */
   defaults: {
     width: number;
@@ -179,6 +181,8 @@ export interface NativeCondition {
   images?: Uint8Array[];
   /** Draws an image embedding, with the seed of each image. Not beside `images`. */
   prior?: { steps: number; guidanceScale: number; method: 'ddpm' | 'ddim' };
+  /** Draws an image embedding as the model has it, without a prior, with the seed of each image. Not beside `images` or `prior`. */
+  drawnImage?: boolean;
   /** What attention to each entry is multiplied by: those of the text, then `clipTokens` for each CLIP embedding. */
   weights?: Float32Array;
 }

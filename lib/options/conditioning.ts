@@ -38,6 +38,8 @@ export interface Conditioning {
   imagePrompts: readonly ImageInput[];
   /** false: there is one, and it was told not to run. */
   prior: ResolvedPrior | false | undefined;
+  /** An image embedding is drawn with the seed of each image, without a prior. */
+  drawnImage: boolean;
   attentionWeights: AttentionWeights | undefined;
 }
 
@@ -81,7 +83,12 @@ interface Given {
   prior?: boolean | PriorOptions | undefined;
   attentionWeights?: AttentionWeights | undefined;
   prompt?: string | readonly WeightedText[] | undefined;
+  condition?: unknown;
+  initTokens?: unknown;
 }
+
+const hasWords = ({ prompt, condition }: Given): boolean =>
+  condition !== undefined || (prompt !== undefined && prompt !== '');
 
 /** Throws `ERR_INVALID_OPTION` for what this model cannot do. The prior runs if there is one, unless pictures stand in. */
 export function resolveConditioning(given: Given, model: ModelInfo): Conditioning {
@@ -92,7 +99,7 @@ export function resolveConditioning(given: Given, model: ModelInfo): Conditionin
       : Array.isArray(imagePrompt)
         ? (imagePrompt as ImageInput[])
         : [imagePrompt as ImageInput];
-  const { clipImage, prior: hasPrior } = model.conditioning;
+  const { clipImage, prior: hasPrior, drawnImage } = model.conditioning;
   if (imagePrompts.length > 0 && clipImage === 0)
     throw invalidOption('imagePrompt', 'nothing: this model has no CLIP image encoder', imagePrompt);
   const asked = prior !== undefined && prior !== false;
@@ -111,9 +118,11 @@ export function resolveConditioning(given: Given, model: ModelInfo): Conditionin
           guidanceScale: options.guidanceScale ?? model.defaults.priorGuidanceScale,
           method: options.method ?? 'ddpm',
         }
-      : hasPrior && prior === false
+      : (hasPrior || drawnImage) && prior === false
         ? false
         : undefined,
+    // Where a picture is to be changed, it says what the embedding would; and no words, no embedding, as in training.
+    drawnImage: drawnImage && prior !== false && hasWords(given) && given.initTokens === undefined,
     attentionWeights,
   };
 }

@@ -32,7 +32,8 @@ export interface GenerateOptions {
   imagePrompt?: ImageInput | readonly ImageInput[] | undefined;
   /**
    * How the prior draws an image embedding, or false: without. Default: with, where the model has one and there are a prompt
-   * in words and no pictures.
+   * in words and no pictures. false also leaves out the embedding that some models draw
+   * in its place.
    */
   prior?: boolean | PriorOptions | undefined;
   /** How much attention words and pictures get. */

@@ -115,6 +115,7 @@ ConditionInput condition_input(const Napi::Value& value) {
                    .guidance_scale = number_member(settings, "guidanceScale"),
                    .method = string_member(settings, "method") == "ddim" ? PriorMethod::ddim : PriorMethod::ddpm};
   }
+  input.drawn_image = object.Get("drawnImage").ToBoolean();
   return input;
 }
 
@@ -240,6 +241,7 @@ Napi::Value to_js(Napi::Env env, const EngineInfo& info, int threads) {
   object.Set("clipImageSize", config.clip_image ? static_cast<double>(config.clip_image->image_size) : 0);
   object.Set("clipTokens", static_cast<double>(config.unet.clip_seq_len));
   object.Set("hasPrior", config.prior.has_value());
+  object.Set("drawnImageEmbedding", !config.image_levels.empty());
   Napi::Object values = Napi::Object::New(env);
   values.Set("width", static_cast<double>(defaults.width));
   values.Set("height", static_cast<double>(defaults.height));

@@ -33,6 +33,9 @@ struct NetworkEntry {
 bool always(const ModelConfig&) { return true; }
 bool with_text(const ModelConfig& config) { return config.unet.clip_embd > 0; }
 bool with_image(const ModelConfig& config) { return config.unet.clip_embd > 0 && config.unet.clip_image_embd > 0; }
+bool with_image_alone(const ModelConfig& config) {
+  return config.unet.clip_embd == 0 && config.unet.clip_image_embd > 0;
+}
 
 bool has_clip_text(const ModelConfig& config) { return config.clip_text.has_value(); }
 bool has_clip_image(const ModelConfig& config) { return config.clip_image.has_value(); }
@@ -51,6 +54,7 @@ constexpr NetworkEntry entries[] = {
     {"unet-condition", "unet", [](const Components& c) { return c.unet->condition(0, 0); }, always},
     {"unet-condition-clip", "unet", [](const Components& c) { return c.unet->condition(1, 0); }, with_text},
     {"unet-condition-clip-image", "unet", [](const Components& c) { return c.unet->condition(1, 1); }, with_image},
+    {"unet-condition-image", "unet", [](const Components& c) { return c.unet->condition(0, 1); }, with_image_alone},
     {"unet-modulation", "unet", [](const Components& c) { return c.unet->modulation(); }, always},
     {"unet-head", "unet", [](const Components& c) { return c.unet->logits(); }, always},
     {"vqgan-decoder", "vqgan", [](const Components& c) { return c.vqgan->decoder(); }, always},

@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "core/error.h"
+#include "core/philox.h"
 
 namespace paella {
 
@@ -30,9 +31,16 @@ std::string key_of(const ConditionInput& prompt) {
   append(key, prompt.weights);
   if (prompt.prior) {
     append(key, std::vector<double>{prompt.prior->guidance_scale});  // all its digits
-    key += concat(prompt.prior->steps, ' ', static_cast<int>(prompt.prior->method), ' ', prompt.prior_seed);
+    key += concat(prompt.prior->steps, ' ', static_cast<int>(prompt.prior->method), ' ', prompt.image_seed);
   }
+  if (prompt.drawn_image) key += concat("drawn ", prompt.image_seed);
   return key;
+}
+
+// Number k of an image embedding that the seed draws, docs/randomness.md.
+float drawn_level(std::uint64_t seed, std::uint32_t k, std::span<const float> levels) {
+  const std::uint32_t word = random_words(seed, Purpose::prior, 0, 0, k >> 2)[k & 3];
+  return levels[(std::uint64_t{word} * levels.size()) >> 32];
 }
 
 // Lets the encoders go, also where encoding fails or is aborted.
@@ -83,6 +91,8 @@ void Conditions::check(const ConditionInput& prompt) const {
     fail(ErrorCode::invalid_option, "imagePrompt: this model has no CLIP image encoder");
   if (prompt.prior && (!config.prior || prompt.clip_ids.empty() || !prompt.images.empty()))
     fail(ErrorCode::invalid_option, "prior: expected a model with a prior, a prompt in words, and no image prompt");
+  if (prompt.drawn_image && config.image_levels.empty())
+    fail(ErrorCode::invalid_option, "condition: this model draws no image embeddings");
 }
 
 void Conditions::encode(std::vector<Encoded>& prompts) {
@@ -96,6 +106,14 @@ void Conditions::encode(std::vector<Encoded>& prompts) {
       const std::vector<float> embedding = encoders_.clip_image(image);
       each.images.insert(each.images.end(), embedding.begin(), embedding.end());
     }
+}
+
+void Conditions::draw_images(std::vector<Encoded>& prompts) const {
+  const auto width = static_cast<std::uint32_t>(model_.config().unet.clip_image_embd);
+  for (Encoded& each : prompts)
+    if (each.prompt->drawn_image)
+      for (std::uint32_t k = 0; k < width; ++k)
+        each.images.push_back(drawn_level(each.prompt->image_seed, k, model_.config().image_levels));
 }
 
 // All prompts with the same settings at once.
@@ -113,7 +131,7 @@ void Conditions::run_prior(std::vector<Encoded>& prompts, const std::function<bo
     std::vector<std::uint64_t> seeds;
     for (const Encoded* each : group) {
       text.insert(text.end(), each->clip_text.begin(), each->clip_text.end());
-      seeds.push_back(each->prompt->prior_seed);
+      seeds.push_back(each->prompt->image_seed);
     }
     const std::vector<float> drawn = sample_prior(backend_, model_.prior(), settings, text, seeds, keep_going);
     const auto width = static_cast<std::ptrdiff_t>(model_.config().prior->c_in);
@@ -143,6 +161,7 @@ std::vector<ConditionPtr> Conditions::resolve(const std::vector<const ConditionI
       {
         Timer timer(times == nullptr ? nullptr : &times->encode_text);
         encode(missing);
+        draw_images(missing);
       }
       Timer timer(times == nullptr ? nullptr : &times->prior);
       run_prior(missing, keep_going);

@@ -36,9 +36,11 @@ struct ConditionInput {
   std::vector<std::int32_t> clip_ids;
   // Pictures, RGB [image_size, image_size, 3] of the model's CLIP.
   std::vector<std::vector<std::uint8_t>> images;
-  // An image embedding from the prior, drawn with `prior_seed` from CLIP's text; not beside pictures.
+  // An image embedding, drawn with `image_seed`: by the prior from CLIP's text, or as the model
+  // says by itself (ModelConfig::image_levels); not beside pictures.
   std::optional<PriorSettings> prior;
-  std::uint64_t prior_seed = 0;
+  bool drawn_image = false;
+  std::uint64_t image_seed = 0;
   // What each entry's attention is multiplied by, [S] (spec 4.3), or empty.
   std::vector<float> weights;
 };
@@ -75,6 +77,7 @@ class Conditions {
   ConditionPtr find(const std::string& key);
   ConditionPtr keep(const std::string& key, ConditionPtr condition);
   void encode(std::vector<Encoded>& prompts);
+  void draw_images(std::vector<Encoded>& prompts) const;
   void run_prior(std::vector<Encoded>& prompts, const std::function<bool()>& keep_going);
   ConditionPtr project(const Encoded& prompt);
 

@@ -247,11 +247,11 @@ std::vector<Engine::Member> Engine::take_batch(Worker& worker, const JobPtr& hea
 
 Engine::Prompts Engine::prompts_of(const JobPtr& job, std::vector<std::size_t> images) {
   Prompts prompts{job, std::move(images), {}};
-  // With a prior every image has a condition of its own, drawn with its seed.
-  if (job->request.condition.prior)
+  // With an image embedding that is drawn every image has a condition of its own, from its seed.
+  if (job->request.condition.prior || job->request.condition.drawn_image)
     for (const std::size_t image : prompts.images) {
       prompts.drawn.push_back(job->request.condition);
-      prompts.drawn.back().prior_seed = job->request.seeds[image];
+      prompts.drawn.back().image_seed = job->request.seeds[image];
     }
   return prompts;
 }

@@ -31,6 +31,7 @@ ConditionInput longest_usual_prompt(const ModelConfig& config) {
   prompt.ids.push_back(1);
   if (config.clip_text) prompt.clip_ids = {0, 1};
   if (config.prior) prompt.prior = PriorSettings{.steps = 1};
+  prompt.drawn_image = !config.image_levels.empty();
   return prompt;
 }
 

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "core/error.h"
 #include "core/json.h"
@@ -56,11 +57,32 @@ void check_fit(const ModelConfig& config, const std::string& label) {
     check("unet clip_embd", config.clip_text->embed_dim, "clip_text's embed_dim", config.unet.clip_embd);
   if (config.clip_image)
     check("unet clip_image_embd", config.clip_image->embed_dim, "clip_image's embed_dim", config.unet.clip_image_embd);
+  if (!config.image_levels.empty()) {
+    if (config.unet.clip_image_embd == 0)
+      fail(ErrorCode::model_format, label,
+           ": unet clip_image_embd: expected a width of the image embedding that model_index.json has, got 0");
+    if (config.prior || config.clip_image)
+      fail(ErrorCode::model_format, label, ": image_embedding: expected no prior and no clip_image beside it");
+  }
   if (config.prior) {
     if (!config.clip_text) fail(ErrorCode::model_format, label, ": prior: expected clip_text beside it, found none");
     check("prior c_cond", config.clip_text->embed_dim, "clip_text's embed_dim", config.prior->c_cond);
     check("unet clip_image_embd", config.prior->c_in, "prior's c_in", config.unet.clip_image_embd);
   }
+}
+
+// {"levels": [numbers]}
+std::vector<float> image_levels(const Json& embedding, const std::string& path) {
+  const Json* list = embedding.find("levels");
+  std::vector<float> levels;
+  if (list != nullptr && list->is_array())
+    for (const Json& level : *list->array())
+      if (const double* number = level.number(); number != nullptr && std::abs(*number) <= 1e6)
+        levels.push_back(static_cast<float>(*number));
+  if (levels.size() < 2 || levels.size() > 256 || levels.size() != list->array()->size())
+    fail(ErrorCode::model_format, path,
+         ": image_embedding: expected {\"levels\": [2 to 256 numbers from -1e6 to 1e6]}, got ", describe(embedding));
+  return levels;
 }
 
 ModelConfig read_folder(const std::string& folder) {
@@ -99,6 +121,7 @@ ModelConfig read_folder(const std::string& folder) {
       fail(ErrorCode::model_format, index_path, ": optional_components: expected clip_text, clip_image or prior, got ",
            name);
   }
+  if (const Json* embedding = index.find("image_embedding")) config.image_levels = image_levels(*embedding, index_path);
   config.text_encoder = Byt5Config::from_json(Json::parse_file(component("text_encoder")), component("text_encoder"));
   config.unet = UnetConfig::from_json(Json::parse_file(component("unet")), component("unet"));
   config.vqgan = VqganConfig::from_json(Json::parse_file(component("vqgan")), component("vqgan"));

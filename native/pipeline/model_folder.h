@@ -44,6 +44,9 @@ struct ModelConfig {
   std::optional<ClipTextConfig> clip_text;
   std::optional<ClipImageConfig> clip_image;
   std::optional<PriorConfig> prior;
+  // Instead of a prior the seed draws image embeddings, whatever the prompt: each number is one of these. Empty: it
+  // does not.
+  std::vector<float> image_levels;
   GenerationDefaults defaults;
 
   // Pixels along one side must be a multiple of this.

@@ -12,6 +12,8 @@ import { COLOUR_VALUES, HALVES, known } from './vocabulary.js';
 /** px that places are multiples of. */
 const GRID = 8;
 
+export const onGrid = (px: number): number => GRID * Math.round(px / GRID);
+
 type Extent = Pick<Picture, 'width' | 'height'>;
 
 type Halves = (typeof HALVES)[number];
@@ -99,19 +101,46 @@ export function placesOf(expectation: Expectation, extent: Extent): Placement[] 
   return at.map(([x, y], index) => ({ x, y, half: Math.min(wanted[index] ?? 0, most) }));
 }
 
+/** px that training leaves free at the borders. */
+const BORDER = 4;
+
+/** As near to `wanted` as things stay clear of the borders. */
+function moveThatFits(wanted: number, spans: ReadonlyArray<readonly [centre: number, half: number]>, length: number) {
+  const least = Math.max(...spans.map(([centre, half]) => BORDER + half - centre));
+  const most = Math.min(...spans.map(([centre, half]) => length - BORDER - half - centre));
+  return Math.max(Math.min(wanted, most), Math.min(least, 0));
+}
+
+/** The places moved together, across and down, as far as they stay in the picture. */
+export function moved(places: readonly Placement[], [across, down]: Point, { width, height }: Extent): Placement[] {
+  const dx = moveThatFits(
+    across,
+    places.map(({ x, half }) => [x, half]),
+    width,
+  );
+  const dy = moveThatFits(
+    down,
+    places.map(({ y, half }) => [y, half]),
+    height,
+  );
+  return places.map(({ x, y, half }) => ({ x: x + dx, y: y + dy, half }));
+}
+
 /** `look` chooses among a figure's variants and the ways it may face; the same for things that are the same. */
-export function drawScene(expectation: Expectation, extent: Extent, look = 0, shift: Point = [0, 0]): Picture {
+export function drawScene(
+  expectation: Expectation,
+  extent: Extent,
+  look = 0,
+  places: readonly Placement[] = placesOf(expectation, extent),
+): Picture {
   const canvas = canvasOf(rowsOf(expectation.background, extent.height), extent.width);
-  const places = placesOf(expectation, extent);
   expectation.objects.forEach(({ figure, colour, texture }, index) => {
     const ways = templates().filter((template) => template.figure === figure);
-    const { x, y, half } = places[index] as Placement;
-    const place = { x: x + shift[0], y: y + shift[1], half };
     paint(canvas, {
       template: ways[look % ways.length] as Template,
       texture,
       main: known(COLOUR_VALUES, colour),
-      place,
+      place: places[index] as Placement,
     });
   });
   return { ...extent, data: Uint8Array.from(canvas.data, Math.round) };

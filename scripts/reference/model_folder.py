@@ -67,6 +67,7 @@ def save_model(
     unet: UNet,
     vqgan: VQGAN,
     dtype: torch.dtype = torch.float32,
+    image_levels: list[float] | None = None,
 ) -> None:
     folder = Path(folder)
     for component, module in (("text_encoder", text_encoder), ("unet", unet), ("vqgan", vqgan)):
@@ -81,5 +82,6 @@ def save_model(
             "name": name,
             "licence": licence,
             "components": ["text_encoder", "unet", "vqgan"],
+            **({"image_embedding": {"levels": image_levels}} if image_levels else {}),
         },
     )

@@ -142,7 +142,7 @@ def main() -> None:
     for i in range(10000):
         scene, side = training_scene(rng), (128, 128, 64, 192, 96)[i % 5]
         coverage: Coverage = {}
-        draw(scene, place(rng, scene, side, side), side, side, coverage)
+        draw(scene, place(rng, scene, side, side).placed, side, side, coverage)
         for fill, is_accent, _, found in chosen(coverage):
             masks.setdefault(fill if is_accent else "main", []).append(found)
     kinds = {"main": MAIN_SHAPES, **dict.fromkeys(ACCENTS, ACCENT_SHAPES)}

@@ -46,7 +46,8 @@ LAYOUTS: dict[str, list[tuple[str, int]]] = {
 LAYOUT_NAMES = list(LAYOUTS)
 ROLES = sorted({role for slots in LAYOUTS.values() for role, _ in slots})
 COUNT_OF_LAYOUT = {name: sum(n for _, n in slots) for name, slots in LAYOUTS.items()}
-# How often captions ask for each layout, and how many times as often training sees it: what is rich in detail.
+# How often captions ask for each layout, and how many times as often training sees it: what is rich in detail. Training
+# also puts aside some of the scenes that could hold something large and do not.
 WEIGHTS: dict[str, float] = {
     "single": 10, "top left": 1.2, "top right": 1.2, "bottom left": 1.2, "bottom right": 1.2,
     "row2": 15, "column2": 15, "inside": 10,
@@ -54,8 +55,9 @@ WEIGHTS: dict[str, float] = {
     "group2 top": 3, "group3 top": 3, "group2 bottom": 3, "group3 bottom": 3, "square4": 6,
 }  # fmt: skip
 TRAINED_MORE: dict[str, float] = {
-    "inside": 2.2, "top left": 1.6, "top right": 1.6, "bottom left": 1.6, "bottom right": 1.6,
+    "inside": 3, "top left": 1.6, "top right": 1.6, "bottom left": 1.6, "bottom right": 1.6,
 }  # fmt: skip
+PUT_ASIDE = 0.35
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,11 @@ def scene_is_held_out(scene: Scene) -> bool:
     return any(pair_is_held_out(a, b) for a, b in pairs) or relation_is_held_out(scene.layout, things[0], things[1])
 
 
+def _may_be_large(layout: str) -> bool:
+    """Whether the layout's things are of any size; what stands inside another or in a crowd has the size that fits."""
+    return COUNT_OF_LAYOUT[layout] <= 2 and layout != "inside" and not layout.startswith("group")
+
+
 def _thing(rng: random.Random, scene_layout: str, role: str, background: str) -> Thing:
     figure = rng.choice(DOMAIN["containers"] if role == "outer" else FIGURES)
     colours = [c for c in DOMAIN["figures"][figure]["colours"] if role == "inner" or shows(c, background)]
@@ -156,7 +163,7 @@ def _thing(rng: random.Random, scene_layout: str, role: str, background: str) ->
     elif role == "inner":
         size = "inner"
     else:
-        if len(LAYOUTS[scene_layout]) <= 2 and COUNT_OF_LAYOUT[scene_layout] <= 2 and not scene_layout.startswith("group"):
+        if _may_be_large(scene_layout):
             size = rng.choice(["medium", "medium", "small", "large"])
         if figure in DOMAIN["textured_figures"] and colour != "white" and size != "small" and rng.random() < 0.35:
             texture = rng.choice(TEXTURES[1:])
@@ -184,6 +191,9 @@ def training_scene(rng: random.Random) -> Scene:
     """A scene that training may see."""
     weights = [WEIGHTS[name] * TRAINED_MORE.get(name, 1) for name in LAYOUT_NAMES]
     layout = rng.choices(LAYOUT_NAMES, weights)[0]
-    while scene_is_held_out(scene := random_scene(rng, layout)):
-        pass
-    return scene
+    while True:
+        scene = random_scene(rng, layout)
+        if _may_be_large(layout) and all(t.size != "large" for t in scene.things) and rng.random() < PUT_ASIDE:
+            continue
+        if not scene_is_held_out(scene):
+            return scene

@@ -99,14 +99,13 @@ Coverage = dict[str, np.ndarray]  # fill -> share of every pixel that it covers 
 def draw(
     scene: Scene, placed: list[Placed], width: int, height: int, coverage: Coverage | None = None
 ) -> np.ndarray:
-    """The scene as uint8 [height, width, 3]. Which variant of a figure it shows and which way it faces follows from where
-    the scene was moved to, so that tokens drawn at the same time have one thing less to agree on. `coverage` takes what
-    every fill covers, from back to front: colours' and accents' names, and TEXTURE."""
+    """The scene as uint8 [height, width, 3]. `coverage` takes what every fill covers, from back to front: colours' and
+    accents' names, and TEXTURE."""
     image = background(scene.background, width, height)
     for p in placed:
         figure = DOMAIN["figures"][p.thing.figure]
-        variant = 1 if p.dy < 0 and len(figure["variants"]) > 1 else 0
-        mirrored = figure.get("mirrored", False) and p.dx < 0
+        variant = p.variant % len(figure["variants"])
+        mirrored = p.mirrored and figure.get("mirrored", False)
         part = image[p.y - p.half : p.y + p.half, p.x - p.half : p.x + p.half]
         for fill, share in layers(p.thing.figure, variant, mirrored, p.thing.texture, p.half):
             rgb = (255, 255, 255) if fill == "white" else DOMAIN["accents"].get(fill) if fill != "main" else None

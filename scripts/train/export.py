@@ -13,6 +13,7 @@ import torch
 
 from common import HERE  # also makes scripts/reference importable
 from model_folder import load_component, save_model
+from unet_train import QUANTILES
 from words import write_domain
 
 
@@ -25,7 +26,8 @@ def main() -> None:
     models = [load_component(options.work, name) for name in ("text_encoder", "unet", "vqgan")]
     generation = json.loads((HERE / "generation.json").read_text())
     dtype = torch.float32 if options.dtype == "F32" else torch.float16
-    save_model(options.folder, "tiny", "MIT", generation, *models, dtype=dtype)  # type: ignore[arg-type]
+    levels = [round(x, 4) for x in torch.special.ndtri(QUANTILES).tolist()]
+    save_model(options.folder, "tiny", "MIT", generation, *models, dtype=dtype, image_levels=levels)  # type: ignore[arg-type]
     write_domain(options.folder)
     size = sum(f.stat().st_size for f in options.folder.rglob("*") if f.is_file())
     print(f"{options.folder}: {size / 1e6:.2f} MB")

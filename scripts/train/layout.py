@@ -1,18 +1,31 @@
 """Where the things of a scene stand: boxes on the 8 px grid of the U-Net's patches.
 
-Centres are multiples of 8 px and half sizes multiples of 4, so that the same token patterns come back again and again;
-a scene moves as one: every place of its own would be one more thing that tokens drawn at the same time have to agree on.
+Centres are multiples of 8 px and half sizes multiples of 4, so that the same token patterns come back again and again.
+What a caption leaves open is a few choices for the whole scene (CHOICES), each among those that fit.
 """
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from domain import COUNT_OF_LAYOUT, DOMAIN, Scene, Thing
 
 GRID = DOMAIN["grid_px"]
 UNBOUNDED = 10**6
+BORDER = 4  # px that stay free
+FARTHEST = 16  # px that a scene moves at most
+# The scene moves across and down; how far some things step out of their row or column. Figures face left in scenes that
+# moved to the left, and show their second variant in scenes that moved up.
+CHOICES = ("across", "down", "stagger")
+# Layout -> whether its things step out of line across or down, and which of them.
+_STAGGERED: dict[str, tuple[str, tuple[int, ...]]] = {
+    "row2": ("down", (1,)), "row3": ("down", (1,)), "between": ("down", (0,)), "group2": ("down", (1,)),
+    "group3": ("down", (1,)), "column2": ("across", (1,)), "column3": ("across", (1,)), "group4": ("across", (2, 3)),
+    "square4": ("across", (2, 3)), "group2 top": ("across", (2,)), "group3 top": ("across", (3,)),
+    "group2 bottom": ("across", (0,)), "group3 bottom": ("across", (0,)),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -21,8 +34,13 @@ class Placed:
     x: int
     y: int
     half: int
-    dx: int = 0  # how far the whole scene was moved
-    dy: int = 0
+    variant: int = 0
+    mirrored: bool = False
+
+
+class Arrangement(NamedTuple):
+    placed: list[Placed]
+    choices: list[tuple[int, int]]  # for each of CHOICES: which one, out of how many
 
 
 def half_size(size: str, width: int, height: int) -> int:
@@ -82,24 +100,50 @@ def _room(cells: list[list[tuple[int, int]]], width: int, height: int) -> int:
     return (min(apart) - gap) // 2 // 4 * 4 if apart else UNBOUNDED
 
 
-def place(rng: random.Random, scene: Scene, width: int, height: int) -> list[Placed]:
+def _fitting(spans: list[tuple[int, int]], extent: int, farthest: int) -> list[int]:
+    """Moves by at most `farthest` px that keep all (centre, half) away from the borders."""
+    return [
+        d
+        for d in range(-farthest, farthest + 1, GRID)
+        if all(c + d - h >= BORDER and c + d + h <= extent - BORDER for c, h in spans)
+    ] or [0]
+
+
+def _inwards(centre: int, extent: int) -> list[int]:
+    """Moves of a thing in a corner: towards the middle, and still in the outer third."""
+    sign = 1 if centre < extent / 2 else -1
+    edge = centre if sign > 0 else extent - centre
+    return [sign * d for d in range(0, FARTHEST + 1, GRID) if d == 0 or edge + d < extent / 3]
+
+
+def place(rng: random.Random, scene: Scene, width: int, height: int) -> Arrangement:
     """Every object's box. `scene.things` must follow LAYOUTS[scene.layout]; outer things come before inner ones."""
     cells = _cells(scene, width, height)
     room = UNBOUNDED if scene.layout == "inside" else _room(cells, width, height)
+    things = [thing for thing, points in zip(scene.things, cells) for _ in points]
+    assert len(things) == COUNT_OF_LAYOUT[scene.layout]
+    halves = [min(half_size(thing.size, width, height), room) for thing in things]
+    xs, ys = ([p[axis] for points in cells for p in points] for axis in (0, 1))
+
+    choices: dict[str, tuple[int, int]] = {}
+
+    def choose(name: str, options: list[int]) -> int:
+        index = rng.randrange(len(options))
+        choices[name] = (index, len(options))
+        return options[index]
+
+    direction, which = _STAGGERED.get(scene.layout, ("down", ()))
+    along, extent = (xs, width) if direction == "across" else (ys, height)
+    out_of_line = choose("stagger", _fitting([(along[i], halves[i]) for i in which], extent, GRID) if which else [0])
+    for i in which:
+        along[i] += out_of_line
+    if len(things) == 1 and scene.layout != "single":
+        across, down = choose("across", _inwards(xs[0], width)), choose("down", _inwards(ys[0], height))
+    else:
+        across = choose("across", _fitting(list(zip(xs, halves)), width, FARTHEST))
+        down = choose("down", _fitting(list(zip(ys, halves)), height, FARTHEST))
     placed = [
-        Placed(thing, x, y, min(half_size(thing.size, width, height), room))
-        for thing, points in zip(scene.things, cells)
-        for x, y in points
+        Placed(thing, x + across, y + down, half, int(down < 0), across < 0)
+        for thing, x, y, half in zip(things, xs, ys, halves)
     ]
-    assert len(placed) == COUNT_OF_LAYOUT[scene.layout]
-    if len(placed) == 1 and scene.layout != "single":
-        return placed  # a corner is where it is
-    dx = _shift(rng, [(p.x, p.half) for p in placed], width)
-    dy = _shift(rng, [(p.y, p.half) for p in placed], height)
-    return [Placed(p.thing, p.x + dx, p.y + dy, p.half, dx, dy) for p in placed]
-
-
-def _shift(rng: random.Random, spans: list[tuple[int, int]], extent: int) -> int:
-    """A move of the whole scene by at most one grid step that leaves 4 px to the borders."""
-    fits = [d for d in (-GRID, 0, GRID) if all(c + d - h >= 4 and c + d + h <= extent - 4 for c, h in spans)]
-    return rng.choice([*fits, 0, 0]) if fits else 0
+    return Arrangement(placed, [choices[name] for name in CHOICES])

@@ -25,13 +25,18 @@ from cache import SIZES, load_cache
 from captions import training_caption
 from common import CONFIG, Log
 from model_folder import load_component, save_component
-from text_train import pad_batch
+from text_train import HIDDEN, pad_batch
 from unet import ResBlock, UNet
 
 UNCONDITIONAL = 0.06  # share of captions replaced by ""
 # Unrolling: the noisier input that the net draws from is at most this noisy. Above, its draws are another picture than
 # the one that is wanted back, and the net would learn to distrust what it has drawn.
 UNROLL_BELOW = 0.85
+UNCOUPLED = 0.07  # share of pictures whose image embedding says nothing about them, as when a picture is edited
+# What a number of the image embedding may be, as quantiles of the normal distribution, so that the numbers have the size of
+# other activations. None is near k / n for n of 2 to 5: near such a border some tokens would choose the one, some the other.
+QUANTILES = torch.tensor([0.1, 0.29, 0.45, 0.55, 0.71, 0.9])
+NO_IMAGE = 0.05  # share of captions, beside the empty ones, without an image embedding
 
 
 class Batch(NamedTuple):
@@ -39,7 +44,8 @@ class Batch(NamedTuple):
     noise: Tensor  # int64 [B, H, W]: one random picture, which takes the places that are noised
     t: Tensor  # [B]
     states: Tensor  # of the text encoder, [B, S, D]
-    bias: Tensor  # [B, S], hides padding
+    image: Tensor  # image embeddings [B, E]
+    bias: Tensor  # [B, S + tokens of the image embedding], hides padding, and some image embeddings
 
 
 def initialise(unet: UNet) -> None:
@@ -58,6 +64,9 @@ def initialise(unet: UNet) -> None:
                 parameter.mul_(blocks**-0.5)
             elif name.endswith(".mapper.weight") and "blocks" in name:
                 parameter.zero_()
+            elif name.startswith("clip_image_mapper"):
+                # Its tokens are normalised: without a bias they would say nothing of the embedding's length.
+                parameter.normal_()
 
 
 class Factored(torch.nn.Module):
@@ -95,6 +104,19 @@ def plain(unet: UNet) -> UNet:
     return copy
 
 
+def image_embedding(choices: Tensor) -> Tensor:
+    """[B, len(CHOICES)]: numbers that go with the pictures. Each is one of the six levels (QUANTILES); of n things to choose from, one of the
+    levels at which the quantile falls into the k-th of n equal parts goes with the k-th. At generation the seed draws them,
+    whatever the caption says: one embedding leads to one picture, and tokens that are drawn at the same time agree on where
+    things stand instead of each drawing for itself. The full model gets this from its prior's image embedding."""
+    which, out_of = choices.unbind(-1)
+    part = (QUANTILES * out_of[..., None]).floor()
+    fitting = (part == which[..., None]).float()
+    fitting[torch.rand(len(choices)) < UNCOUPLED] = 1.0
+    level = torch.multinomial(fitting.flatten(0, 1), 1)
+    return torch.special.ndtri(QUANTILES)[level].view(which.shape)
+
+
 class Batches:
     """Endless batches. Captions are worded anew, drawn for four batches at once and dealt out by length, so that little
     is spent on padding."""
@@ -104,11 +126,11 @@ class Batches:
         self.encoder = load_component(work, "text_encoder")
         self.batch, self.rng = batch, random.Random(seed)
         self.codes = CONFIG["unet"]["num_labels"]
-        self.ready: list[tuple[list[str], Tensor]] = []
+        self.ready: list[tuple[list[str], Tensor, Tensor]] = []
 
     def refill(self) -> None:
         size = self.rng.choices([s for s, _, _ in SIZES], [w for _, w, _ in SIZES])[0]
-        scenes, tokens = self.cache[size]
+        scenes, tokens, choices = self.cache[size]
         count = max(4, round(self.batch * 128 * 128 / (size[0] * size[1])))
         pairs = []
         for i in self.rng.choices(range(len(scenes)), k=4 * count):
@@ -116,19 +138,24 @@ class Batches:
         pairs.sort(key=lambda pair: len(pair[0]))
         for k in range(0, len(pairs), count):
             part = pairs[k : k + count]
-            self.ready.append(([text for text, _ in part], tokens[[i for _, i in part]].long()))
+            rows = [i for _, i in part]
+            self.ready.append(([text for text, _ in part], tokens[rows].long(), choices[rows]))
         self.rng.shuffle(self.ready)
 
     def next(self) -> Batch:
         if not self.ready:
             self.refill()
-        texts, clean = self.ready.pop()
+        texts, clean, choices = self.ready.pop()
         ids, bias = pad_batch(texts)
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             states = self.encoder(ids, bias)
         # More of the noisy end than Paella's uniform t: there colours, figures and places are decided.
-        t = torch.rand(len(texts)) ** 0.7 * 0.999 + 0.001
-        return Batch(clean, torch.randint_like(clean, self.codes), t, states.float(), bias)
+        t = torch.rand(len(texts)) ** 0.6 * 0.999 + 0.001
+        without = [text == "" or self.rng.random() < NO_IMAGE for text in texts]
+        hidden = torch.tensor([[HIDDEN if yes else 0.0] * CONFIG["unet"]["clip_seq_len"] for yes in without])
+        bias = torch.cat([bias, hidden], 1)
+        noise = torch.randint_like(clean, self.codes)
+        return Batch(clean, noise, t, states.float(), image_embedding(choices), bias)
 
 
 def noised(batch: Batch, share: float, unet: UNet) -> tuple[Tensor, Tensor]:
@@ -146,7 +173,7 @@ def noised(batch: Batch, share: float, unet: UNet) -> tuple[Tensor, Tensor]:
     if len(rows) > 0:
         before = torch.where(u[rows] < earlier[rows, None, None], batch.noise[rows], batch.clean[rows])
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            logits = unet(before, earlier[rows], batch.states[rows], condition_bias=batch.bias[rows])
+            logits = unet(before, earlier[rows], batch.states[rows], None, batch.image[rows], batch.bias[rows])
             temperature = 0.1 + 0.7 * torch.rand(len(rows), 1, 1, 1)
             gumbel = -torch.empty_like(logits, dtype=torch.float32).exponential_().log()
             drawn = (logits.float() + temperature * gumbel).argmax(-1)
@@ -218,7 +245,8 @@ def loss_of(unet: UNet, batch: Batch, share: float, smoothing: float) -> tuple[T
     tokens, mask = noised(batch, share, unet)
     positions = torch.randperm(mask.numel())[: mask.numel() // 2]
     with torch.autocast("cpu", torch.bfloat16):
-        features = unet.features(tokens, batch.t, unet.condition(batch.states), condition_bias=batch.bias)
+        condition = unet.condition(batch.states, None, batch.image)
+        features = unet.features(tokens, batch.t, condition, condition_bias=batch.bias)
         logits = unet.out_mapper(features.flatten(0, 2)[positions])
     losses = F.cross_entropy(
         logits.float(), batch.clean.flatten()[positions], reduction="none", label_smoothing=smoothing

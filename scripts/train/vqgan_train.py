@@ -1,15 +1,17 @@
-"""Trains the bundled model's VQGAN: python vqgan_train.py WORK [--steps 5000,1500,6000,4000,3000]
+"""Trains the bundled model's VQGAN: python vqgan_train.py WORK [--steps 5000,1500,6000,4000,3000,6000,8000]
 
 The tokens are given (alphabet.py), so that both halves learn with a teacher: the encoder by cross entropy to name the
 token of a piece of a picture, the decoder by L1 + L2 to draw the picture from tokens, without an adversary: flat scenes
-come out sharp without one. Five rounds:
+come out sharp without one. Seven rounds:
 
 1. everything, codebook included;
 2. the same with frozen batch statistics, as inference will use them; from here on the decoder sees the encoder's tokens
    as well, mistakes included;
 3. the encoder alone, on the different 4 x 4 px pieces of many pictures, as drawn and as the decoder draws them;
 4. the decoder alone;
-5. the same on new pictures.
+5. the same on new pictures;
+6. and once more, with fewer of the encoder's mistakes: what the U-Net draws has none;
+7. and again.
 
 **The encoder is local:** a token sees its own 4 x 4 px and nothing else, so that the same piece of a picture is the same
 token wherever it stands. The decoder, which sees neighbours, finds what lies behind, and smooths.
@@ -38,6 +40,9 @@ from model_folder import load_component, save_component
 from vqgan import VQGAN, VqResBlock
 
 BATCH, CROP, RATE, LOG_EVERY = 16, 64, 3e-3, 100
+# Per round: the peak rate, and the share of pictures that the decoder draws from the encoder's tokens. The third round
+# has a function of its own.
+DESCENTS = [(RATE, 0.0), (0.4 * RATE, 0.5), (RATE, 0.0), (0.5 * RATE, 0.5), (0.4 * RATE, 0.5), (0.5 * RATE, 0.3), (0.5 * RATE, 0.3)]
 WHOLE = [((128, 128), 500), ((64, 64), 300), ((96, 160), 200), ((192, 192), 200)]  # (height, width) and how many
 Pictures = tuple[Tensor, Tensor]  # uint8 [n, H, W, 4]: RGB and whether the pixel is an object's; tokens int64 [n, H / 4, W / 4]
 
@@ -46,7 +51,7 @@ def pictures(rng: random.Random, count: int, height: int, width: int) -> tuple[n
     out, tokens = np.empty((count, height, width, 4), np.uint8), np.empty((count, height // 4, width // 4), np.int64)
     for i in range(count):
         scene, coverage = training_scene(rng), {}
-        image = draw(scene, place(rng, scene, width, height), width, height, coverage)
+        image = draw(scene, place(rng, scene, width, height).placed, width, height, coverage)
         plain = np.rint(background(scene.background, width, height)).astype(np.uint8)
         out[i, ..., :3], out[i, ..., 3] = image, (image != plain).any(-1)
         tokens[i] = tokens_of(scene, coverage, height, width)
@@ -59,7 +64,7 @@ def object_crops(rng: random.Random, count: int) -> Pictures:
     numbers = np.random.default_rng(rng.randrange(2**32))
     crops, cropped = [], []
     for i in range(count):
-        side = 128 if i % 2 else (64, 96, 160, 192)[i // 2 % 4]
+        side = 128 if i % 2 else (64, 64, 96, 192)[i // 2 % 4]
         (picture,), (tokens,) = pictures(rng, 1, side, side)
         ys, xs = np.nonzero(picture[..., 3])
         for k in numbers.integers(len(ys), size=2):
@@ -150,28 +155,38 @@ def naming_loss(latent: Tensor, codebook: Tensor, tokens: Tensor, weight: Tensor
 
 
 class Descent:
-    """AdamW and its schedule; what makes the encoder see more than a token's own pixels is zeroed after every step."""
+    """AdamW, or `muon` for the matrices, and the schedule; what makes the encoder see more than a token's own pixels is
+    zeroed after every step."""
 
-    def __init__(self, model: VQGAN, parameters: list[torch.nn.Parameter], peak: float, steps: int):
+    def __init__(self, model: VQGAN, parameters: list[torch.nn.Parameter], peak: float, steps: int, muon: bool):
         self.model, self.parameters = model, parameters
-        self.optimiser = torch.optim.AdamW(parameters, lr=peak, betas=(0.9, 0.98), weight_decay=0.0)
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimiser, peak, total_steps=steps, pct_start=0.05)
+        matrices = [p for p in parameters if p.ndim == 2 and muon]
+        others = [p for p in parameters if p.ndim != 2 or not muon]
+        self.optimisers: list[torch.optim.Optimizer] = [torch.optim.AdamW(others, lr=peak, betas=(0.9, 0.98), weight_decay=0.0)]
+        if matrices:
+            self.optimisers.append(torch.optim.Muon(matrices, lr=peak, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"))
+        self.schedules = [
+            torch.optim.lr_scheduler.OneCycleLR(o, peak, total_steps=steps, pct_start=0.05, cycle_momentum=not muon)
+            for o in self.optimisers
+        ]
 
     def step(self, loss: Tensor) -> None:
-        self.optimiser.zero_grad(set_to_none=True)
+        for optimiser in self.optimisers:
+            optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        self.optimiser.step()
-        self.schedule.step()
+        for optimiser, schedule in zip(self.optimisers, self.schedules):
+            optimiser.step()
+            schedule.step()
         make_local(self.model)
 
 
 def run_round(model: VQGAN, data: Data, log: Log, kind: int, steps: int, before: int) -> None:
-    """`kind` 0, 1, 3 or 4: see the top of this file. `before` steps were made in earlier rounds."""
-    peak = (1.0, 0.4, 0.0, 0.5, 0.4)[kind] * RATE
+    """`kind` is the number of the round less one (but 2): see the top of this file. `before` steps were made earlier."""
+    peak, mistaken = DESCENTS[kind]
     decoder = [*model.up_blocks.parameters(), *model.out_block.parameters()]
     parameters = decoder if kind > 2 else list(model.parameters())
-    descent = Descent(model, parameters, peak, steps)
+    descent = Descent(model, parameters, peak, steps, muon=kind > 4)
     codebook = model.vquantizer.codebook.weight
     model.train()
     if kind > 0:
@@ -183,7 +198,7 @@ def run_round(model: VQGAN, data: Data, log: Log, kind: int, steps: int, before:
             latent = model.encode_latent(image).float()
         with torch.no_grad():
             found = model.vquantizer(latent)
-        own = torch.rand(len(tokens), 1, 1) < (0.5 if kind > 0 else 0.0)
+        own = torch.rand(len(tokens), 1, 1) < mistaken
         codes = codebook[torch.where(own, found, tokens)]
         with torch.autocast("cpu", torch.bfloat16):
             out = model.decode_latent(codes.detach() if kind > 2 else codes)
@@ -228,7 +243,7 @@ def different_pieces(model: VQGAN, rng: random.Random, scenes: int) -> tuple[Ten
 def run_encoder_round(model: VQGAN, log: Log, steps: int, before: int) -> None:
     pieces, tokens, weights = different_pieces(model, random.Random(6), 2000)
     encoder = [*model.in_block.parameters(), *model.down_blocks.parameters()]
-    descent = Descent(model, encoder, RATE, steps)
+    descent = Descent(model, encoder, RATE, steps, muon=False)
     model.train()
     freeze_statistics(model)
     codebook, right = model.vquantizer.codebook.weight.detach(), torch.zeros(())
@@ -248,7 +263,7 @@ def run_encoder_round(model: VQGAN, log: Log, steps: int, before: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("work", type=Path)
-    parser.add_argument("--steps", default="5000,1500,6000,4000,3000", help="of the five rounds")
+    parser.add_argument("--steps", default="5000,1500,6000,4000,3000,6000,8000", help="of the seven rounds")
     parser.add_argument("--crops", type=int, default=6000)
     options = parser.parse_args()
     rounds = [int(n) for n in options.steps.split(",")]

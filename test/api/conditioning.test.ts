@@ -61,7 +61,7 @@ t.test('weights of attention: as the notebook has them, and aligned to the end',
 
 t.test('the whole pipeline', async (t) => {
   const engine = await engineFor(t, { model });
-  t.same(engine.model.conditioning, { clipText: true, clipImage: 56, prior: true });
+  t.same(engine.model.conditioning, { clipText: true, clipImage: 56, prior: true, drawnImage: false });
   t.same(Object.keys(engine.model.parameters).sort(), [
     'clip_image',
     'clip_text',
@@ -201,4 +201,40 @@ t.test('wrong values, and what a model cannot do', async (t) => {
     message: /^prior: expected nothing or false beside imagePrompt/,
   });
   await t.rejects(whole.generate({ prompt: 'a', ...small, imagePrompt: '/nowhere.png' }), { code: 'ERR_IO' });
+});
+
+t.test('an image embedding that the seed draws in the place of a prior', async (t) => {
+  const engine = await engineFor(t, { model: 'tiny', backend: 'cpu' });
+  t.same(engine.model.conditioning, { clipText: false, clipImage: 0, prior: false, drawnImage: true });
+  // The same noise, and one step that draws the likeliest codes: only the condition can make a difference.
+  const prompt = 'a red star';
+  const options = { width: 64, height: 64, steps: 1, sampler: 'argmax', guidanceScale: 1, seed: 3 } as const;
+  const tokens = async (more: GenerateOptions) => {
+    const images = await engine.generate({ prompt, ...options, ...more });
+    return images.map(({ tokens, parameters }) => ({ text: [...tokens.tokens].join(), parameters }));
+  };
+  const [first] = await tokens({});
+  const [without] = await tokens({ prior: false });
+  t.not(first?.text, without?.text, 'the embedding makes a difference');
+  t.equal(without?.parameters.prior, false, 'that it was left out is told with the image');
+  t.equal((await tokens({ ...without?.parameters }))[0]?.text, without?.text, 'parameters give the image again');
+
+  const batch = await tokens({ count: 6, seed: 1 });
+  t.equal(batch[2]?.text, first?.text, 'an image has the embedding of its own seed, in a batch, too');
+  t.ok(new Set(batch.map(({ text }) => text)).size > 1, 'seeds make different pictures');
+
+  const condition = await engine.encodeText(prompt);
+  t.equal((await tokens({ prompt: undefined, condition }))[0]?.text, first?.text, 'an encoded prompt has one, too');
+  t.equal((await tokens({ prompt: '' }))[0]?.text, (await tokens({ prompt: '', prior: false }))[0]?.text, 'no words');
+  const initTokens = { tokens: new Int32Array(256).fill(7), width: 16, height: 16 };
+  t.equal(
+    (await tokens({ initTokens }))[0]?.text,
+    (await tokens({ initTokens, prior: false }))[0]?.text,
+    'the picture that is changed takes its place',
+  );
+
+  const even = Array<number>(condition.length + 4).fill(1);
+  t.equal((await tokens({ attentionWeights: even }))[0]?.text, first?.text, 'its entries have weights, too');
+  await rejectsWith(t, tokens({ attentionWeights: [...even, 1] }), 'ERR_INVALID_OPTION', /^attentionWeights: /);
+  await rejectsWith(t, tokens({ prior: true }), 'ERR_INVALID_OPTION', /^prior: expected nothing or false/);
 });

@@ -13,6 +13,7 @@ const all = [
   'text-encoder',
   'unet',
   'unet-condition',
+  'unet-condition-image',
   'unet-modulation',
   'unet-head',
   'vqgan-decoder',

@@ -117,6 +117,26 @@ t.test('files', async (t) => {
       /format_version.*99/,
     ],
     [
+      'index with levels of an image embedding that are no numbers',
+      (f) =>
+        editJson(path.join(f, 'model_index.json'), (j) => {
+          j.image_embedding = { levels: [1, null] };
+        }),
+      /image_embedding: expected \{"levels": \[2 to 256 numbers/,
+    ],
+    [
+      'an image embedding that the U-Net does not take',
+      (f) => {
+        editJson(path.join(f, 'model_index.json'), (j) => {
+          j.image_embedding = { levels: [-1, 1] };
+        });
+        editJson(path.join(f, 'unet/config.json'), (j) => {
+          j.clip_image_embd = 0;
+        });
+      },
+      /clip_image_embd: expected a width of the image embedding/,
+    ],
+    [
       'config lacks a key',
       (f) =>
         editJson(path.join(f, 'unet/config.json'), (j) => {

@@ -80,6 +80,11 @@ t.test('files by name, and a model folder as a source', async (t) => {
   const fourth = path.join(folder, 'fourth');
   await convert(third, { output: fourth, precision: 'bf16' });
   t.same((await inspectModel(fourth)).domain, domain, 'it draws the same');
+  const bundled = path.join(folder, 'bundled');
+  await convert('models/tiny', { output: bundled });
+  const embeddingOf = (model: string) => readJson(model, 'model_index.json').image_embedding;
+  t.match(embeddingOf(bundled), { levels: Array }, 'the seed still draws an embedding');
+  t.same(embeddingOf(bundled), embeddingOf('models/tiny'));
 });
 
 t.test('precisions', async (t) => {

@@ -368,8 +368,8 @@ TEST("export: files, shared weights, cancelling") {
     names.insert(network.name);
     CHECK(std::filesystem::file_size(folder / network.file) > 100);
   }
-  CHECK((names == std::set<std::string>{"text-encoder", "unet", "unet-condition", "unet-head", "unet-modulation",
-                                        "vqgan-decoder", "vqgan-encoder"}));
+  CHECK((names == std::set<std::string>{"text-encoder", "unet", "unet-condition", "unet-condition-image", "unet-head",
+                                        "unet-modulation", "vqgan-decoder", "vqgan-encoder"}));
   CHECK_EQUAL(folder.files(), result.networks.size() + 3);
   for (const ExportedData& data : result.data) CHECK_EQUAL(std::filesystem::file_size(folder / data.file), data.bytes);
 

@@ -28,7 +28,7 @@ export const diversity: Section = async (input) => {
   const identical = distances.filter((distance) => distance === 0).length;
   const share = shareOf(drawn.map(({ judged }) => judged));
   const average = mean(distances);
-  const text = `${SEEDS} seeds for each of ${captions.length} captions, ${percent(share.right, share.pictures)} of the pictures wholly right. Of ${distances.length} pairs of pictures of one caption, ${percent(identical, distances.length)} are identical to the pixel; the mean distance of a pair is ${average.toFixed(2)} (mean absolute difference of RGB values, of 255). A caption leaves open where the scene stands, which way a figure faces, and sometimes its kind; nothing else should differ.`;
+  const text = `${SEEDS} seeds for each of ${captions.length} captions, ${percent(share.right, share.pictures)} of the pictures wholly right. Of ${distances.length} pairs of pictures of one caption, ${percent(identical, distances.length)} are identical to the pixel; the mean distance of a pair is ${average.toFixed(2)} (mean absolute difference of RGB values, of 255). A caption leaves open where the scene stands, how far some things step out of line, which way figures face, and sometimes their kind; nothing else should differ.`;
   const data = {
     captions: captions.length,
     seeds: SEEDS,
