@@ -29,7 +29,7 @@ fi
 [ -f "$work/text_encoder/model.safetensors" ] || "$python" text_train.py "$work" --steps "${TEXT_STEPS:-4000}"
 [ -z "${vqgan:-}" ] || wait "$vqgan"
 "$python" cache.py "$work" --scenes "${SCENES:-60000}"
-"$python" unet_train.py "$work" --steps "${UNET_STEPS:-9000}" --scenes "${SCENES:-60000}" --resume ${START:+--start "$START"}
+"$python" unet_train.py "$work" --steps "${UNET_STEPS:-14000}" --scenes "${SCENES:-60000}" --resume ${START:+--start "$START"}
 "$python" export.py "$work" "$model" --dtype F16
 mkdir -p "$(dirname "$curves")"
 [ -f "$work/log.jsonl" ] || exit 0 # a trial too short for a curve
