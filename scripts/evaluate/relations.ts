@@ -31,14 +31,13 @@ function isBetween(a: FoundObject, b: FoundObject, c: FoundObject, shorter: numb
   return beside || below;
 }
 
-/** Share of a side that is a corner: a large thing 4 px from the border of the smallest picture has its centre at 0.375. */
-const CORNER = 0.38;
-
-/** The centre is near both sides that the corner names. */
+/** The centre is in the outer third of the picture on both sides that the corner names. */
 function isInCorner({ x, y }: FoundObject, corner: string, { width, height }: Extent): boolean {
   const [vertical, horizontal] = corner.split(' ');
   const [across, down] = [x / width, y / height];
-  return (horizontal === 'left' ? across : 1 - across) < CORNER && (vertical === 'top' ? down : 1 - down) < CORNER;
+  return (
+    (horizontal === 'left' ? across < 1 / 3 : across > 2 / 3) && (vertical === 'top' ? down < 1 / 3 : down > 2 / 3)
+  );
 }
 
 function holds(relation: Relation, assigned: Assigned, extent: Extent): boolean {

@@ -105,10 +105,10 @@ def plain(unet: UNet) -> UNet:
 
 
 def image_embedding(choices: Tensor) -> Tensor:
-    """[B, len(CHOICES)]: numbers that go with the pictures. Each is one of the six levels (QUANTILES); of n things to choose from, one of the
-    levels at which the quantile falls into the k-th of n equal parts goes with the k-th. At generation the seed draws them,
-    whatever the caption says: one embedding leads to one picture, and tokens that are drawn at the same time agree on where
-    things stand instead of each drawing for itself. The full model gets this from its prior's image embedding."""
+    """[B, len(CHOICES)]: numbers that go with the pictures, each one of six levels. Of n things to choose from, the levels
+    whose quantile falls into the k-th of n equal parts go with the k-th. At generation the seed draws the levels, whatever
+    the caption says: one embedding leads to one picture, and tokens that are drawn at the same time agree on where things
+    stand instead of each drawing for itself. The full model gets this from its prior's image embedding."""
     which, out_of = choices.unbind(-1)
     part = (QUANTILES * out_of[..., None]).floor()
     fitting = (part == which[..., None]).float()
