@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from domain import DOMAIN, Scene, Thing, default_background
+from domain import COLOURS, DOMAIN, Scene, Thing, default_background
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,15 @@ def phrase(rng: random.Random, thing: Thing, count: int, article: bool, plain: b
 
 
 def _invented_opening(rng: random.Random) -> str:
-    """Words that mean nothing: what a training meets in their place is not the words that it knows."""
+    """Words that mean nothing: what a training meets in their place is not the words that it knows. Some have an adjective
+    that captions know, which belongs to what it stands before."""
     words = ["".join(rng.choices(_SYLLABLES, k=rng.randint(1, 3))) for _ in range(rng.randint(1, 3))]
+    if rng.random() < 0.35:
+        words.insert(len(words) - 1, rng.choice([*_SIZES["small"], *_SIZES["large"], *COLOURS, *_TEXTURES]))
     if rng.random() < 0.5:
-        words.insert(rng.randrange(len(words) + 1), rng.choice(["a", "to", "the", "of", "with", "in"]))
+        words.insert(rng.randrange(len(words)), rng.choice(["a", "a", "to", "the", "of", "with", "in"]))
+    if rng.random() < 0.5:
+        words.append(rng.choice(["of", "of", "with"]))
     return " ".join([*words, ""])
 
 

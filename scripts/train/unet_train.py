@@ -29,8 +29,9 @@ from text_train import HIDDEN, pad_batch
 from unet import ResBlock, UNet
 
 UNCONDITIONAL = 0.06  # share of captions replaced by ""
-# Unrolling: the noisier input that the net draws from is at most this noisy. Above, its draws are another picture than
-# the one that is wanted back, and the net would learn to distrust what it has drawn.
+# Unrolling: without an image embedding that goes with the picture, the noisier input that the net draws from is at most
+# this noisy. Above, its draws are another picture than the one that is wanted back, and the net would learn to distrust
+# what it has drawn.
 UNROLL_BELOW = 0.85
 UNCOUPLED = 0.07  # share of pictures whose image embedding says nothing about them, as when a picture is edited
 # What a number of the image embedding may be, as quantiles of the normal distribution, so that the numbers have the size of
@@ -45,6 +46,7 @@ class Batch(NamedTuple):
     t: Tensor  # [B]
     states: Tensor  # of the text encoder, [B, S, D]
     image: Tensor  # image embeddings [B, E]
+    told: Tensor  # bool [B]: the image embedding goes with the picture, and the net sees it
     bias: Tensor  # [B, S + tokens of the image embedding], hides padding, and some image embeddings
 
 
@@ -104,17 +106,20 @@ def plain(unet: UNet) -> UNet:
     return copy
 
 
-def image_embedding(choices: Tensor) -> Tensor:
+def image_embedding(choices: Tensor) -> tuple[Tensor, Tensor]:
     """[B, len(CHOICES)]: numbers that go with the pictures, each one of six levels. Of n things to choose from, the levels
     whose quantile falls into the k-th of n equal parts go with the k-th. At generation the seed draws the levels, whatever
     the caption says: one embedding leads to one picture, and tokens that are drawn at the same time agree on where things
-    stand instead of each drawing for itself. The full model gets this from its prior's image embedding."""
+    stand instead of each drawing for itself. The full model gets this from its prior's image embedding.
+
+    Also bool [B]: whether the numbers do go with the picture."""
     which, out_of = choices.unbind(-1)
     part = (QUANTILES * out_of[..., None]).floor()
     fitting = (part == which[..., None]).float()
-    fitting[torch.rand(len(choices)) < UNCOUPLED] = 1.0
+    coupled = torch.rand(len(choices)) >= UNCOUPLED
+    fitting[~coupled] = 1.0
     level = torch.multinomial(fitting.flatten(0, 1), 1)
-    return torch.special.ndtri(QUANTILES)[level].view(which.shape)
+    return torch.special.ndtri(QUANTILES)[level].view(which.shape), coupled
 
 
 class Batches:
@@ -150,31 +155,32 @@ class Batches:
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             states = self.encoder(ids, bias)
         # More of the noisy end than Paella's uniform t: there colours, figures and places are decided.
-        t = torch.rand(len(texts)) ** 0.6 * 0.999 + 0.001
+        t = torch.rand(len(texts)) ** 0.5 * 0.999 + 0.001
         without = [text == "" or self.rng.random() < NO_IMAGE for text in texts]
         hidden = torch.tensor([[HIDDEN if yes else 0.0] * CONFIG["unet"]["clip_seq_len"] for yes in without])
         bias = torch.cat([bias, hidden], 1)
         noise = torch.randint_like(clean, self.codes)
-        return Batch(clean, noise, t, states.float(), image_embedding(choices), bias)
+        image, coupled = image_embedding(choices)
+        return Batch(clean, noise, t, states.float(), image, coupled & ~torch.tensor(without), bias)
 
 
 def noised(batch: Batch, share: float, unet: UNet) -> tuple[Tensor, Tensor]:
     """The input tokens, and where they are noise (bool), both [B, H, W].
 
-    For about `share` of the pictures that are not too noisy, what is not noise comes from the net's own draw at a noisier
-    level, as in sampling, instead of from the clean picture (after SUNDAE, arXiv:2112.06749): the net learns to mend its
-    own mistakes, which a sampler otherwise carries on.
+    For about `share` of the pictures (those without an image embedding only where they are not too noisy), what is not
+    noise comes from the net's own draw at a noisier level, as in sampling, instead of from the clean picture (after SUNDAE,
+    arXiv:2112.06749): the net learns to mend its own mistakes, which a sampler otherwise carries on.
     """
     u = torch.rand(batch.clean.shape)
     mask = u < batch.t[:, None, None]
     kept = batch.clean
-    earlier = batch.t + 0.03 + 0.2 * torch.rand(len(batch.t))
-    rows = ((torch.rand(len(batch.t)) < share) & (earlier < UNROLL_BELOW)).nonzero().flatten()
+    earlier = (batch.t + 0.03 + 0.2 * torch.rand(len(batch.t))).clamp(max=1.0)
+    rows = ((torch.rand(len(batch.t)) < share) & (batch.told | (earlier < UNROLL_BELOW))).nonzero().flatten()
     if len(rows) > 0:
         before = torch.where(u[rows] < earlier[rows, None, None], batch.noise[rows], batch.clean[rows])
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             logits = unet(before, earlier[rows], batch.states[rows], None, batch.image[rows], batch.bias[rows])
-            temperature = 0.1 + 0.7 * torch.rand(len(rows), 1, 1, 1)
+            temperature = 0.05 + 0.55 * torch.rand(len(rows), 1, 1, 1)
             gumbel = -torch.empty_like(logits, dtype=torch.float32).exponential_().log()
             drawn = (logits.float() + temperature * gumbel).argmax(-1)
         kept = kept.clone()

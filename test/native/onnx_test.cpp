@@ -375,7 +375,8 @@ TEST("export: files, shared weights, cancelling") {
 
   CHECK_THROWS(export_model({.model = model, .folder = folder.path()}), ErrorCode::io, "cannot be written");
   CHECK_THROWS(export_model({.model = model, .folder = folder.path(), .networks = {"unet-condition-clip"}}),
-               ErrorCode::invalid_option, "networks: expected some of text-encoder, unet, unet-condition, unet-mod");
+               ErrorCode::invalid_option,
+               "networks: expected some of text-encoder, unet, unet-condition, unet-condition-image, unet-mod");
   CHECK_THROWS(export_model({.model = model, .folder = folder.path(), .precision = "int8"}), ErrorCode::invalid_option,
                "precision");
   CHECK_THROWS(export_model({.model = model + "/none", .folder = folder.path()}), ErrorCode::model_not_found, "model");
