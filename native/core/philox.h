@@ -55,4 +55,10 @@ PAELLA_NUMERIC float renoise_uniform(std::uint64_t seed, std::uint32_t step, std
   return static_cast<float>(random_words(seed, Purpose::renoise, step, position, 0)[0] >> 8) * 0x1p-24f;
 }
 
+// Which of `levels` number `index` of an image embedding has that the seed draws.
+PAELLA_NUMERIC std::uint32_t drawn_level(std::uint64_t seed, std::uint32_t index, std::uint32_t levels) {
+  const std::uint32_t word = random_words(seed, Purpose::prior, 0, 0, index >> 2)[index & 3];
+  return static_cast<std::uint32_t>((static_cast<std::uint64_t>(word) * levels) >> 32);
+}
+
 }  // namespace paella

@@ -21,7 +21,8 @@ void append(std::string& key, const std::vector<T>& values) {
   key.append(reinterpret_cast<const char*>(values.data()), count * sizeof(T));
 }
 
-std::string key_of(const ConditionInput& prompt) {
+// `drawn`: the image embedding that the seed draws. Few are possible, so that seeds share conditions.
+std::string key_of(const ConditionInput& prompt, const std::vector<float>& drawn) {
   std::string key;
   append(key, prompt.ids);
   append(key, prompt.states);
@@ -33,14 +34,8 @@ std::string key_of(const ConditionInput& prompt) {
     append(key, std::vector<double>{prompt.prior->guidance_scale});  // all its digits
     key += concat(prompt.prior->steps, ' ', static_cast<int>(prompt.prior->method), ' ', prompt.image_seed);
   }
-  if (prompt.drawn_image) key += concat("drawn ", prompt.image_seed);
+  append(key, drawn);
   return key;
-}
-
-// Number k of an image embedding that the seed draws, docs/randomness.md.
-float drawn_level(std::uint64_t seed, std::uint32_t k, std::span<const float> levels) {
-  const std::uint32_t word = random_words(seed, Purpose::prior, 0, 0, k >> 2)[k & 3];
-  return levels[(std::uint64_t{word} * levels.size()) >> 32];
 }
 
 // Lets the encoders go, also where encoding fails or is aborted.
@@ -108,12 +103,13 @@ void Conditions::encode(std::vector<Encoded>& prompts) {
     }
 }
 
-void Conditions::draw_images(std::vector<Encoded>& prompts) const {
-  const auto width = static_cast<std::uint32_t>(model_.config().unet.clip_image_embd);
-  for (Encoded& each : prompts)
-    if (each.prompt->drawn_image)
-      for (std::uint32_t k = 0; k < width; ++k)
-        each.images.push_back(drawn_level(each.prompt->image_seed, k, model_.config().image_levels));
+std::vector<float> Conditions::drawn_image(const ConditionInput& prompt) const {
+  if (!prompt.drawn_image) return {};
+  const std::vector<float>& levels = model_.config().image_levels;
+  std::vector<float> numbers(static_cast<std::size_t>(model_.config().unet.clip_image_embd));
+  for (std::uint32_t k = 0; k < numbers.size(); ++k)
+    numbers[k] = levels[drawn_level(prompt.image_seed, k, static_cast<std::uint32_t>(levels.size()))];
+  return numbers;
 }
 
 // All prompts with the same settings at once.
@@ -149,10 +145,11 @@ std::vector<ConditionPtr> Conditions::resolve(const std::vector<const ConditionI
   std::vector<Encoded> missing;
   for (const ConditionInput* prompt : prompts) {
     check(*prompt);
-    keys.push_back(key_of(*prompt));
+    std::vector<float> drawn = drawn_image(*prompt);
+    keys.push_back(key_of(*prompt, drawn));
     if (found.contains(keys.back())) continue;
     ConditionPtr known = find(keys.back());
-    if (!known) missing.push_back({prompt, keys.back(), {}, {}, {}});
+    if (!known) missing.push_back({prompt, keys.back(), {}, {}, std::move(drawn)});
     found.emplace(keys.back(), std::move(known));
   }
   if (!missing.empty()) {
@@ -161,7 +158,6 @@ std::vector<ConditionPtr> Conditions::resolve(const std::vector<const ConditionI
       {
         Timer timer(times == nullptr ? nullptr : &times->encode_text);
         encode(missing);
-        draw_images(missing);
       }
       Timer timer(times == nullptr ? nullptr : &times->prior);
       run_prior(missing, keep_going);

@@ -77,7 +77,8 @@ class Conditions {
   ConditionPtr find(const std::string& key);
   ConditionPtr keep(const std::string& key, ConditionPtr condition);
   void encode(std::vector<Encoded>& prompts);
-  void draw_images(std::vector<Encoded>& prompts) const;
+  // The numbers that the seed draws, docs/randomness.md; none where the prompt has no such embedding.
+  std::vector<float> drawn_image(const ConditionInput& prompt) const;
   void run_prior(std::vector<Encoded>& prompts, const std::function<bool()>& keep_going);
   ConditionPtr project(const Encoded& prompt);
 

@@ -53,6 +53,12 @@ def renoise_uniform(seed: int, positions: int, step: int) -> np.ndarray:
     return (word >> np.uint64(8)).astype(np.float32) * np.float32(2**-24)
 
 
+def drawn_levels(seed: int, count: int, levels: int) -> np.ndarray:
+    """Which level each number of an image embedding has that the seed draws: int64 [count]."""
+    words = philox(seed, 0, np.arange((count + 3) // 4), 0, PRIOR).T.reshape(-1)[:count]
+    return ((words * np.uint64(levels)) >> _32).astype(np.int64)
+
+
 def normal_of_words(words: np.ndarray) -> np.ndarray:
     """Standard normal fp32 of words [..., 2n], pair by pair: Box and Muller (1958), in double precision.
 

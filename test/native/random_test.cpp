@@ -2,6 +2,7 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <vector>
 
 #include "core/gumbel.h"
 #include "core/philox.h"
@@ -83,4 +84,16 @@ TEST("initial noise and renoising: literal numbers") {
     const float u = renoise_uniform(7, 3, position);
     CHECK(u >= 0 && u < 1);
   }
+}
+
+TEST("image embeddings that the seed draws: literal numbers") {
+  const auto levels = [](std::uint64_t seed, std::uint32_t count) {
+    std::vector<std::uint32_t> drawn;
+    for (std::uint32_t k = 0; k < 9; ++k) drawn.push_back(drawn_level(seed, k, count));
+    return drawn;
+  };
+  CHECK((levels(0, 6) == std::vector<std::uint32_t>{0, 5, 5, 2, 4, 0, 5, 3, 4}));
+  CHECK((levels(7, 6) == std::vector<std::uint32_t>{3, 4, 4, 3, 1, 3, 5, 5, 0}));
+  CHECK(
+      (levels((std::uint64_t{1} << 53) - 1, 256) == std::vector<std::uint32_t>{28, 243, 185, 1, 50, 125, 248, 95, 74}));
 }
