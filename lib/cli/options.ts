@@ -20,7 +20,7 @@ const load: Record<string, Options> = {
   backend: text('auto, tensorrt, cuda or cpu', { defaultDescription: 'auto' }),
   device: text('number of the GPU', { defaultDescription: '0' }),
   devices: text('several GPUs: all, or numbers separated by commas'),
-  precision: text('auto, fp32, bf16, fp16, fp8 or int8', { defaultDescription: 'auto' }),
+  precision: text('auto, fp32, bf16, fp16 or int8', { defaultDescription: 'auto' }),
   threads: text('threads of the CPU backend', { defaultDescription: 'all cores' }),
   'max-batch': text('most images in one batch', { defaultDescription: '8' }),
   memory: text('what stays loaded: resident, balanced (without what encodes prompts) or low (one at a time)', {

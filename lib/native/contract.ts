@@ -53,7 +53,7 @@ export interface NativeLoadRequest {
   backend: 'cpu' | 'cuda' | 'tensorrt';
   /** One worker for each; all share one queue. */
   devices: number[];
-  precision: 'auto' | 'fp32' | 'bf16' | 'fp16' | 'fp8' | 'int8';
+  precision: 'auto' | 'fp32' | 'bf16' | 'fp16' | 'int8';
   /** 0 = number of usable cores. */
   threads: number;
   maxBatch: number;

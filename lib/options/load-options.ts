@@ -4,7 +4,7 @@ import { callback, integer, oneOf, signal } from './fields.js';
 import { invalidOption, validate } from './validate.js';
 
 export type BackendName = 'tensorrt' | 'cuda' | 'cpu';
-export type Precision = 'fp32' | 'bf16' | 'fp16' | 'fp8' | 'int8';
+export type Precision = 'fp32' | 'bf16' | 'fp16' | 'int8';
 
 /** Receives what the engine has to say; each function is optional. `console` fits. */
 export interface Logger {
@@ -61,7 +61,7 @@ export interface LoadOptions {
   memory?: 'resident' | 'balanced' | 'low' | undefined;
   /**
    * Weights of what prompts are encoded with (ByT5, CLIP, the prior). 'full' (default): in `precision`. 'int8': 8 bits and a
-   * scale for each row, half the memory of bf16; docs/checkpoints.md says what that changes.
+   * scale for each row, half the memory of bf16; docs/int8.md says what that changes.
    */
   encoderWeights?: 'full' | 'int8' | undefined;
   /** Aborts loading. */
@@ -85,7 +85,7 @@ const schema = z.strictObject({
     .union([z.literal('all'), z.array(z.int().min(0).max(127)).min(1).readonly()])
     .optional()
     .describe("'all' or a list of numbers between 0 and 127"),
-  precision: oneOf(['auto', 'fp32', 'bf16', 'fp16', 'fp8', 'int8']),
+  precision: oneOf(['auto', 'fp32', 'bf16', 'fp16', 'int8']),
   threads: integer(1, 1024),
   maxBatch: integer(1, 1024),
   maxDelayMs: integer(0, 60_000),

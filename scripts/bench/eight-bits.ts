@@ -135,7 +135,7 @@ const unknown = wanted.filter((name) => !(parts as readonly string[]).includes(n
 if (unknown.length > 0) throw new Error(`--only: expected some of ${parts.join(', ')}, got ${unknown.join(', ')}`);
 const known = values.output !== undefined && existsSync(values.output);
 const result: Record<string, unknown> = known ? JSON.parse(readFileSync(values.output as string, 'utf8')) : {};
-const about = { command: commandLine('eight-bits.ts'), ...subject(), environment: await environment() };
+const about = { command: commandLine('bench:int8'), ...subject(), environment: await environment() };
 for (const name of parts.filter((each) => wanted.includes(each))) {
   process.stderr.write(`${name} …\n`);
   result[name] = { ...about, results: await { steps, encoder, pictures, memory }[name]() };

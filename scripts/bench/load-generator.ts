@@ -84,7 +84,7 @@ async function main(): Promise<void> {
   const given = loadOptions(values);
   const share = Math.max(1, Math.floor(availableParallelism() / Math.max(1, workers)));
   const load = { ...given, ...(workers > 1 && given.threads === undefined ? { threads: share } : {}) };
-  const command = commandLine('load-generator.ts');
+  const command = commandLine('bench:load');
   const generate = { ...sizeOptions(values), count };
   const task: LoadTask = { load, generate, prompt: values.prompt, clients, seconds, warmup, seed, command };
   const tasks = Array.from({ length: workers }, (_, i) => ({ ...task, seed: seed + i * 2 ** 32 }));

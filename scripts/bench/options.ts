@@ -55,10 +55,10 @@ export function loadOptions({
 export const sizeOptions = ({ width, height, steps }: Given) =>
   numbers({ width, height: height ?? width, steps }) as { width?: number; height?: number; steps?: number };
 
-/** The command as it was typed, but for the interpreter: what reproduces a result. */
+/** What reproduces a result: the script of package.json with the options that were given. */
 export function commandLine(script: string): string {
   const words = process.argv.slice(2).map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : JSON.stringify(word)));
-  return [`node --import tsx scripts/bench/${script}`, ...words].join(' ');
+  return [`npm run ${script}`, ...(words.length > 0 ? ['--', ...words] : [])].join(' ');
 }
 
 /** Aborted by Ctrl-C and SIGTERM; the second time ends the process. */

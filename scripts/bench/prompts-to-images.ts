@@ -104,7 +104,7 @@ async function main(): Promise<void> {
     `${store.done.size} of ${total} images in ${output}; ${samples.length} of them now, in ${seconds.toFixed(1)} s${samples.length > 0 ? `, ${(samples.length / seconds).toFixed(2)} images/s` : ''}\n`,
   );
   if (result !== undefined && samples.length > 0) {
-    const command = commandLine('prompts-to-images.ts');
+    const command = commandLine('bench:prompts');
     const configuration = { load, generate: size, prompt: '', fresh: true, seed, command };
     const row = {
       ...describe({ model: model.name, backend, device, precision }, configuration, parameters),

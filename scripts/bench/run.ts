@@ -1,8 +1,8 @@
 /**
  * `npm run bench`: the figures that this project promises, as one document (lib/cli/bench/schema.json).
  *
- *   npm run bench -- [--only single,cold,soak,steps,operations] [--generations 1000] [--native <program>] [--rounds 5]
- *                     [--precisions fp32,bf16] [--batch 1] [--output <file.json>]
+ *   npm run bench -- [--only single,cold,soak,steps,operations] [--model tiny] [--generations 1000] [--native <program>]
+ *                     [--rounds 5] [--precisions fp32,bf16] [--batch 1] [--output <file.json>]
  *
  * - single: the bundled model, one image of 128×128 pixels, 8 guided steps, warm; per stage
  * - cold: a process from its start to the first image and its end
@@ -11,7 +11,7 @@
  *   the large one are a minute each round)
  * - operations: those of the large model one by one
  *
- * The first three are `paella bench`, each in a process of its own: what was measured before must not count.
+ * The first three are `paella bench` of --model, each in a process of its own: what was measured before must not count.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';

@@ -82,4 +82,5 @@ if __name__ == "__main__":
     assert [int(w) for w in zeros] == [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]
     ones = philox(2**64 - 1, np.array([2**32 - 1]), np.array([2**32 - 1]), 2**32 - 1, 2**32 - 1)[:, 0]
     assert [int(w) for w in ones] == [0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD]
+    assert drawn_levels(7, 9, 6).tolist() == [3, 4, 4, 3, 1, 3, 5, 5, 0]  # docs/randomness.md
     print("philox: known answers agree")

@@ -6,10 +6,12 @@
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
-work=${1:-"$root/.train"}
 python=${2:-python3}
-model=${MODEL:-"$root/models/tiny"}
-curves=${CURVES:-"$root/docs/models/tiny-training"}
+absolute() { case $1 in /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac }
+work=$(absolute "${1:-"$root/.train"}")
+model=$(absolute "${MODEL:-"$root/models/tiny"}")
+curves=$(absolute "${CURVES:-"$root/docs/models/tiny-training"}")
+start=${START:+$(absolute "$START")}
 mkdir -p "$work"
 cd "$here"
 
@@ -18,8 +20,8 @@ export OMP_NUM_THREADS=1
 # glibc otherwise maps and unmaps every activation anew.
 export GLIBC_TUNABLES=glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=8589934592
 
-if [ -n "${START:-}" ] && [ ! -d "$work/vqgan" ]; then
-  cp -r "$START/text_encoder" "$START/vqgan" "$work"
+if [ -n "$start" ] && [ ! -d "$work/vqgan" ]; then
+  cp -r "$start/text_encoder" "$start/vqgan" "$work"
 fi
 "$python" heldout.py
 if [ ! -f "$work/vqgan/model.safetensors" ]; then
@@ -29,7 +31,7 @@ fi
 [ -f "$work/text_encoder/model.safetensors" ] || "$python" text_train.py "$work" --steps "${TEXT_STEPS:-4000}"
 [ -z "${vqgan:-}" ] || wait "$vqgan"
 "$python" cache.py "$work" --scenes "${SCENES:-60000}"
-"$python" unet_train.py "$work" --steps "${UNET_STEPS:-14000}" --scenes "${SCENES:-60000}" --resume ${START:+--start "$START"}
+"$python" unet_train.py "$work" --steps "${UNET_STEPS:-14000}" --scenes "${SCENES:-60000}" --resume ${start:+--start "$start"}
 "$python" export.py "$work" "$model" --dtype F16
 mkdir -p "$(dirname "$curves")"
 [ -f "$work/log.jsonl" ] || exit 0 # a trial too short for a curve

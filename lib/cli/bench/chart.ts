@@ -78,7 +78,11 @@ function curvesOf({ unit, xTitle = '' }: Panel, curves: readonly Curve[]): { bod
     left,
     left + plot,
   );
-  const y = scaleOf([...points.map((point) => point.y)], 30 + tall, 30);
+  const y = scaleOf(
+    points.map((point) => point.y),
+    30 + tall,
+    30,
+  );
   const body = [`<path d="M${left} 30V${30 + tall}H${left + plot}" fill="none" stroke="#888888"/>`];
   for (const tick of x.ticks) body.push(label(x.at(tick), 30 + tall + 16, short(tick), { anchor: 'middle' }));
   for (const tick of y.ticks)

@@ -25,6 +25,7 @@ const parameters = [
     'maxBatch',
     'maxDelayMs',
     'memory',
+    'encoderWeights',
     'counted',
     'sampleOf',
     'axis',

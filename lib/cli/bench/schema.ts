@@ -56,7 +56,7 @@ const summarySchema = z
     min: milliseconds,
     mean: milliseconds,
     stddev: z.number().min(0).describe('of the sample (n - 1); 0 for one run'),
-    p50: milliseconds.describe('nearest-rank percentiles'),
+    p50: milliseconds.describe('the median; the others are nearest-rank percentiles'),
     p90: milliseconds,
     p95: milliseconds,
     p99: milliseconds.optional().describe(`only from ${leastSamplesOfP99} samples`),
@@ -149,6 +149,7 @@ const rowFields = {
   maxBatch: z.int().min(1).optional().describe('most images that the engine puts into one batch'),
   maxDelayMs: milliseconds.optional().describe('how long a request may wait for others'),
   memory: z.string().optional().describe('what stays loaded'),
+  encoderWeights: z.string().optional().describe("'int8': those of what encodes prompts have 8 bits"),
   counted: z
     .strictObject({
       textEncoding: z.boolean(),
@@ -224,7 +225,6 @@ export type BenchDocument = z.output<typeof documentSchema>;
 export type Scenario = BenchRow['scenario'];
 export type Summary = z.output<typeof summarySchema>;
 export type ServerFigures = z.output<typeof serverSchema>;
-export type SoakFigures = z.output<typeof soakSchema>;
 export type Floor = z.output<typeof floorSchema>;
 
 /** The JSON Schema of a document; `$defs.row` and `$defs.line` are a row and a line of JSON lines. */

@@ -146,6 +146,7 @@ export function describe(loaded: Loaded, configuration: Configuration, parameter
     ...(load.maxBatch === undefined ? {} : { maxBatch: load.maxBatch }),
     ...(load.maxDelayMs === undefined ? {} : { maxDelayMs: load.maxDelayMs }),
     ...(load.memory === undefined ? {} : { memory: load.memory }),
+    ...(load.encoderWeights === undefined ? {} : { encoderWeights: load.encoderWeights }),
     counted: { textEncoding: fresh, decode: true },
   } as const satisfies Partial<BenchRow>;
 }

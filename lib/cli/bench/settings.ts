@@ -58,7 +58,7 @@ const generateLists = ['width', 'steps', 'count', 'guidanceScale'];
 export const listNames: readonly string[] = [...loadLists, ...generateLists];
 /** Given as they are to the command that stands in each row. */
 const plainNames = [
-  ...['model', 'device', 'devices', 'memory', 'maxQueue', 'height', 'prompt', 'prompts', 'seed'],
+  ...['model', 'device', 'devices', 'memory', 'encoderWeights', 'maxQueue', 'height', 'prompt', 'prompts', 'seed'],
   ...['repeat', 'warmup', 'concurrency', 'duration', 'deadlineMs', 'generations'],
 ];
 
@@ -211,7 +211,7 @@ function rateSearch(text: unknown): RateSearch {
  */
 export function againstOf(args: Arguments): Arguments | undefined {
   if (args.against === undefined) return undefined;
-  const known = [...listNames, 'model', 'device', 'devices', 'memory', 'height', 'prompts'];
+  const known = [...listNames, 'model', 'device', 'devices', 'memory', 'encoderWeights', 'height', 'prompts'];
   const words = String(args.against)
     .trim()
     .split(/[\s=]+/);

@@ -16,7 +16,7 @@ export function summarize(values: readonly number[]): Summary {
     min: round(sorted[0] ?? Number.NaN),
     mean: round(mean),
     stddev: round(Math.sqrt(variance)),
-    p50: round(percentile(sorted, 50)),
+    p50: round(median(sorted)),
     p90: round(percentile(sorted, 90)),
     p95: round(percentile(sorted, 95)),
     ...(sorted.length >= leastSamplesOfP99 ? { p99: round(percentile(sorted, 99)) } : {}),

@@ -1,7 +1,7 @@
 /** The charts of a machine, drawn from its rows. */
 import { type Bar, type Curve, chartOf, type Panel } from '../../../lib/cli/bench/chart.js';
 import type { BenchRow } from '../../../lib/cli/bench/schema.js';
-import { imageMs, isImage, type Machine, type MachineRow, size, turnsOf, usualRows } from './machines.js';
+import { imageMs, isImage, type Machine, type MachineRow, medianMs, size, turnsOf, usualRows } from './machines.js';
 
 export interface Chart {
   /** Without folder. */
@@ -56,7 +56,7 @@ function besideOthers({ name, slug, rows }: Machine): Chart | undefined {
 /** All parts of every bar, so that each has its colour in all panels. */
 function barOf(row: BenchRow): Bar {
   const { encode_text: text = 0, prior = 0, decode = 0, denoise = 0 } = row.stages;
-  const other = Math.max(0, row.ms.p50 - text - prior - decode - denoise);
+  const other = Math.max(0, medianMs(row) - text - prior - decode - denoise);
   const parts = Object.entries({ 'text encoding': text, prior, steps: denoise, decode, other });
   return {
     label: `${short(row)}, ${row.steps}`,
@@ -107,12 +107,7 @@ function curvesAlong(rows: readonly MachineRow[], axis: keyof typeof axes): Curv
       .toSorted((a, b) => a.x - b.x);
     const [first] = group;
     if (!first || new Set(points.map(({ x }) => x)).size < 2) return [];
-    const rest =
-      axis === 'pixels'
-        ? `${first.steps} ${first.steps === 1 ? 'step' : 'steps'}`
-        : axis === 'steps'
-          ? `${size(first)} px`
-          : `${size(first)} px`;
+    const rest = axis === 'pixels' ? `${first.steps} ${first.steps === 1 ? 'step' : 'steps'}` : `${size(first)} px`;
     return [{ name: `${short(first)}, ${rest}`, points }];
   });
 }

@@ -5,6 +5,7 @@ import {
   isImage,
   type Machine,
   type MachineRow,
+  medianMs,
   ratio,
   size,
   subjectOf,
@@ -47,9 +48,13 @@ function describe({ environments }: Machine): string {
   ].join('');
 }
 
+function nameOf({ model: name, weights }: BenchRow): string {
+  return weights === 'random' ? name.replace(/^random:/, '') : name;
+}
+
 const model: Column<BenchRow>[] = [
   { head: 'program', cell: subjectOf },
-  { head: 'model', cell: (row) => (row.weights === 'random' ? row.model.replace(/^random:/, '') : row.model) },
+  { head: 'model', cell: nameOf },
   { head: 'weights', cell: ({ weights }) => weights },
   { head: 'px', cell: size, right: true },
   { head: 'steps', cell: ({ steps }) => String(steps), right: true },
@@ -69,6 +74,7 @@ const commandsOf = (rows: readonly BenchRow[]) => shell(rows.map(({ command }) =
 /** One run of bench:peers. */
 function beside(rows: readonly MachineRow[]): string {
   const ours = rows.filter(({ subject }) => subject === 'paella-native');
+  const theirs = rows.filter(({ subject }) => subject !== 'paella-native');
   /** Of the same pixels and batch; of 8 steps, where there is such a row. */
   const yardstick = (row: BenchRow) => {
     const fits = ours.filter(
@@ -104,7 +110,7 @@ function beside(rows: readonly MachineRow[]): string {
   const runs = Math.min(...rows.map(({ ms }) => ms.runs));
   const others = rows.flatMap(({ details }) => (typeof details?.others === 'number' ? [details.others] : []));
   return join(
-    `### Beside others, ${sizes.join(' and ')} px`,
+    `### Beside others, ${sizes.join(' and ')} px: ${[...new Set((theirs.length > 0 ? theirs : rows).map(nameOf))].join(', ')}`,
     `In turns, ${runs} rounds after ${rows[0]?.warmup ?? 0} to warm up.` +
       (ours.length > 0 && rows.length > ours.length
         ? ` *Against ours*: the time of an image over that of paella-native at ${steps.join(' or ')} steps, the median over the rounds.`
@@ -201,7 +207,7 @@ function stages(rows: readonly MachineRow[]): string {
     '### Where the time goes',
     'Median milliseconds of a call, by stage. *denoise* is all steps together, where a program tells no more.',
     table(told, [
-      ...model.filter(({ head }) => ['program', 'model', 'px', 'steps', 'batch', 'precision'].includes(head)),
+      ...model.filter(({ head }) => ['program', 'model', 'px', 'steps', 'way', 'batch', 'precision'].includes(head)),
       ...names.map(
         (name): Column<BenchRow> => ({
           head: name.replace('_', ' '),
@@ -209,7 +215,7 @@ function stages(rows: readonly MachineRow[]): string {
           right: true,
         }),
       ),
-      { head: 'call', cell: ({ ms }) => figures(ms.p50), right: true },
+      { head: 'call', cell: (row) => figures(medianMs(row)), right: true },
     ]),
     'The same commands as of the other tables of these rows.',
   );
@@ -236,8 +242,8 @@ function floors(rows: readonly MachineRow[]): string {
       { head: 'precision', cell: ({ precision }) => precision },
       {
         head: 'a step, ms',
-        cell: ({ floor, sampleOf, ms }) =>
-          figures(sampleOf === 'step' ? ms.p50 : (floor?.ms ?? 0) / (floor?.share ?? 1)),
+        cell: (row) =>
+          figures(row.sampleOf === 'step' ? medianMs(row) : (row.floor?.ms ?? 0) / (row.floor?.share ?? 1)),
         right: true,
       },
       { head: 'floor, ms', cell: of(({ ms }) => figures(ms)), right: true },
@@ -264,7 +270,7 @@ function own(rows: readonly MachineRow[]): string {
       ...model.filter(({ head }) => ['model', 'px', 'steps', 'batch', 'precision'].includes(head)),
       { head: 'one sample is a', cell: ({ sampleOf }) => sampleOf },
       { head: 'runs', cell: ({ ms }) => String(ms.runs), right: true },
-      { head: 'median', cell: ({ ms }) => duration(ms.p50), right: true },
+      { head: 'median', cell: (row) => duration(medianMs(row)), right: true },
       { head: 'p95', cell: ({ ms }) => duration(ms.p95), right: true },
       { head: 'first', cell: ({ firstMs }) => (firstMs === null ? '' : duration(firstMs)), right: true },
       {
@@ -293,7 +299,7 @@ function server(rows: readonly MachineRow[]): string {
       { head: 'wait for others, ms', cell: ({ maxDelayMs }) => String(maxDelayMs ?? 0), right: true },
       { head: 'arrivals/s', cell: of(({ rate }) => figures(rate)), right: true },
       { head: 'answers/s', cell: of(({ achievedRate }) => figures(achievedRate)), right: true },
-      { head: 'p50, ms', cell: ({ ms }) => figures(ms.p50), right: true },
+      { head: 'p50, ms', cell: (row) => figures(medianMs(row)), right: true },
       { head: 'p95, ms', cell: ({ ms }) => figures(ms.p95), right: true },
       { head: 'p99, ms', cell: ({ ms }) => (ms.p99 === undefined ? '' : figures(ms.p99)), right: true },
       { head: 'dropped', cell: of(({ droppedShare }) => percent(droppedShare)), right: true },
@@ -317,7 +323,7 @@ function soak(rows: readonly MachineRow[]): string {
     table(told, [
       { head: 'model', cell: (row) => row.model },
       { head: 'generations', cell: of(({ generations }) => String(generations)), right: true },
-      { head: 'median ms', cell: ({ ms }) => figures(ms.p50), right: true },
+      { head: 'median ms', cell: (row) => figures(medianMs(row)), right: true },
       { head: 'last window over the first', cell: of(({ latencyDrift }) => latencyDrift.toFixed(2)), right: true },
       {
         head: 'resident, first → last window',

@@ -51,9 +51,14 @@ function slugOf(name: string): string {
   return name.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-');
 }
 
+/** Of a row's samples: older files hold another `p50` of an even number of samples, the shorter of the middle two. */
+export function medianMs({ samples }: BenchRow): number {
+  return median(samples);
+}
+
 /** Median milliseconds of one image. */
-export function imageMs({ ms, batch }: BenchRow): number {
-  return ms.p50 / batch;
+export function imageMs(row: BenchRow): number {
+  return medianMs(row) / row.batch;
 }
 
 /** Whole images that were made one call after the other, with text encoding and decode: what can be compared. */

@@ -1,8 +1,18 @@
 /** The part of the project's README that has numbers: some rows of the report, and its first chart. */
 import type { BenchRow } from '../../../lib/cli/bench/schema.js';
 import type { Chart } from './charts.js';
-import { imageMs, type Machine, type MachineRow, ratio, size, subjectOf, turnsOf, usualRows } from './machines.js';
-import { duration, join, table, withBlock } from './markdown.js';
+import {
+  imageMs,
+  type Machine,
+  type MachineRow,
+  medianMs,
+  ratio,
+  size,
+  subjectOf,
+  turnsOf,
+  usualRows,
+} from './machines.js';
+import { type Column, duration, join, table, withBlock } from './markdown.js';
 
 /** @param text of the project's README, which says where it wants the block. Throws where it has no place for it. */
 export function withSpeed(text: string, block: string): string {
@@ -16,20 +26,28 @@ interface Line {
   against: string;
 }
 
+const what: Column<Line> = { head: 'what', cell: (line) => line.what };
+const anImage: Column<Line> = { head: 'an image', cell: ({ ms }) => duration(ms), right: true };
+const evidence: Column<Line> = { head: 'evidence', cell: (line) => line.evidence };
+
 /** @param folder of the report, as seen from the README */
 export function speedOf(machines: readonly Machine[], charts: readonly Chart[], folder: string): string {
   return join(
     ...machines.map((machine) => {
-      const lines = [...alone(machine.rows), ...[...turnsOf(machine.rows).values()].flatMap(beside)];
+      const own = alone(machine.rows);
+      const runs = [...turnsOf(machine.rows).values()].map(beside);
+      const lines = runs.flat();
       const chart = charts.find(({ file }) => file === `${machine.slug}-images.svg`);
       return join(
         `On ${machine.name}:`,
-        table(lines, [
-          { head: 'what', cell: ({ what }) => what },
-          { head: 'an image', cell: ({ ms }) => duration(ms), right: true },
-          { head: 'against ours', cell: ({ against }) => against, right: true },
-          { head: 'evidence', cell: ({ evidence }) => evidence },
-        ]),
+        own.length > 0 ? table(own, [what, anImage, evidence]) : undefined,
+        lines.length > 0
+          ? 'Beside others on the same machine; each table is one run, in turns. *Of ours*: how many times as long as paella-native ' +
+              'in the same run; below 1 is faster.'
+          : undefined,
+        ...runs.map((run) =>
+          table(run, [what, anImage, { head: 'of ours', cell: ({ against }) => against, right: true }, evidence]),
+        ),
         lines.some(({ what }) => what.includes('paella-v3-256,'))
           ? '`paella-v3-256` has two layers of the text encoder instead of 36, and neither CLIP nor the prior.'
           : undefined,
@@ -44,7 +62,7 @@ function alone(rows: readonly MachineRow[]): Line[] {
   const own = rows.filter(({ subject, details }) => subject === 'paella-native' && details?.turns === undefined);
   const first = (scenario: BenchRow['scenario']) => own.find((row) => row.scenario === scenario && row.batch === 1);
   const line = (row: BenchRow | undefined, what: string) =>
-    row ? [{ what, ms: row.ms.p50, evidence: row.evidence, against: '' }] : [];
+    row ? [{ what, ms: medianMs(row), evidence: row.evidence, against: '' }] : [];
   const warm = first('single');
   return [
     ...line(warm, warm ? `paella-native: \`${warm.model}\`, ${size(warm)} px, ${stepsOf(warm)}` : ''),

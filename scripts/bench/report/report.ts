@@ -48,7 +48,7 @@ export function reportOf({ documents, conversions }: Sources): Report {
     ...machines.map((machine, i) => machineSection(machine, charts[i] ?? [])),
     cost(machines),
     predictions(machines),
-    conversion(conversions.map(({ document }) => document)),
+    conversion(conversions),
     notMeasured,
     again,
   );

@@ -1,14 +1,15 @@
 /** What the report says before and after the machines: the claim, the questions, the cost, what is not measured. */
 import type { BenchRow } from '../../../lib/cli/bench/schema.js';
 import { type Anchor, claim, others, type Question, questions } from './anchors.js';
-import { imageMs, isImage, type Machine, usualRows } from './machines.js';
-import { type Column, duration, join, link, table } from './markdown.js';
+import { imageMs, isImage, type Machine, medianMs, usualRows } from './machines.js';
+import { type Column, duration, figures, join, link, table } from './markdown.js';
 
 export function head(files: readonly string[]): string {
   return join(
     '# Benchmarks',
     '`npm run bench:report` writes this page and its charts from the JSON files beside it: ' +
-      `${files.map((file) => link(file, file)).join(', ')}. Nobody types a number in; to change one, measure again. ` +
+      `${files.map((file) => link(file, file)).join(', ')}. Nobody types a measurement in; to change one, run the command under ` +
+      'its table with `--output docs/benchmarks/<file>.json`, and this one again. ' +
       'The files have the [schema](../../lib/cli/bench/schema.json) of `paella bench`, and their rows say which program, ' +
       'version, commit, weights and options, and hold every sample.',
     [
@@ -66,7 +67,7 @@ export function answers(machines: readonly Machine[]): string {
   ];
   return join(
     '## What this project has measured of it',
-    'Milliseconds of one image, batch 1, the shortest that was measured on that machine in 16-bit precision.',
+    'Time of one image, batch 1, the shortest that was measured on that machine in 16-bit precision.',
     table(questions, columns),
     machines.some(({ gpu }) => gpu)
       ? undefined
@@ -104,8 +105,8 @@ export function cost(machines: readonly Machine[]): string {
     '## What a thousand images cost',
     'With *p* the price of an hour of your machine and *t* the milliseconds of an image:',
     '> cost of 1,000 images = *p* × *t* / 3,600',
-    `For example, ${duration(ms)} an image at ${examplePrice} an hour: ${examplePrice} × ${Math.round(ms)} / 3,600 = ` +
-      `${((examplePrice * ms) / 3600).toFixed(2)} for a thousand. The price is an example, put in your own; the times are the ` +
+    `For example, ${duration(ms)} an image at ${examplePrice} an hour: ${examplePrice} × ${figures(ms)} / 3,600 = ` +
+      `${figures((examplePrice * ms) / 3600)} for a thousand. The price is an example, put in your own; the times are the ` +
       'shortest per image among the whole images of this page, whatever the batch.',
     table(rows, [
       { head: 'machine', cell: ({ machine }) => machine.name },
@@ -155,7 +156,7 @@ export function predictions(machines: readonly Machine[]): string {
       { head: 'machine', cell: ({ machine }) => machine.name },
       { head: 'program', cell: ({ row }) => row.subject },
       { head: 'model', cell: ({ row }) => row.model },
-      { head: 'ms', cell: ({ row }) => String(row.ms.p50), right: true },
+      { head: 'ms', cell: ({ row }) => figures(medianMs(row)), right: true },
       { head: 'from', cell: ({ row }) => row.explanation ?? '' },
     ]),
   );
