@@ -40,7 +40,15 @@ function isInCorner({ x, y }: FoundObject, corner: string, { width, height }: Ex
   );
 }
 
-function holds(relation: Relation, assigned: Assigned, extent: Extent): boolean {
+/** Whether one of the two is above, or below, several things. */
+function isOfGroup({ a, b }: { a: number; b: number }, relations: readonly Relation[]): boolean {
+  const above = relations.filter(({ kind }) => kind === 'above');
+  return (
+    above.filter((each) => each.a === a).length > 1 || above.filter((each) => 'b' in each && each.b === b).length > 1
+  );
+}
+
+function holds(relation: Relation, relations: readonly Relation[], assigned: Assigned, extent: Extent): boolean {
   const shorter = Math.min(extent.width, extent.height);
   const a = assigned[relation.a];
   if (!a) return false;
@@ -52,12 +60,13 @@ function holds(relation: Relation, assigned: Assigned, extent: Extent): boolean 
     return c !== undefined && isBetween(a, b, c, shorter);
   }
   if (relation.kind === 'inside') return isInside(a, b);
-  return relation.kind === 'left' ? precedes(b.x - a.x, b.y - a.y, shorter) : isAbove(a, b, shorter);
+  if (relation.kind === 'left') return precedes(b.x - a.x, b.y - a.y, shorter);
+  return precedes(b.y - a.y, b.x - a.x, shorter) || (isOfGroup(relation, relations) && isClearOf(a, b, shorter));
 }
 
 /** Of a group above one thing, the outer ones stand more beside than above: being clear of each other is enough. */
-function isAbove(a: FoundObject, b: FoundObject, shorter: number): boolean {
-  return precedes(b.y - a.y, b.x - a.x, shorter) || (b.y - a.y >= MARGIN * shorter && a.box.bottom < b.box.top);
+function isClearOf(a: FoundObject, b: FoundObject, shorter: number): boolean {
+  return b.y - a.y >= MARGIN * shorter && a.box.bottom < b.box.top;
 }
 
 export function nameOf(wanted: Expectation['objects'][number] | undefined): string {
@@ -68,7 +77,7 @@ export function nameOf(wanted: Expectation['objects'][number] | undefined): stri
 /** The stated relations that do not hold, for people. */
 export function brokenRelations({ objects, relations }: Expectation, assigned: Assigned, extent: Extent): string[] {
   return relations.flatMap((relation) => {
-    if (holds(relation, assigned, extent)) return [];
+    if (holds(relation, relations, assigned, extent)) return [];
     const a = nameOf(objects[relation.a]);
     if (relation.kind === 'corner') return [`${a} not in the ${relation.at} corner`];
     const words = relation.kind === 'left' ? 'left of' : relation.kind;

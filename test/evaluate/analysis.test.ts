@@ -31,6 +31,23 @@ t.test('the evaluator draws captions so that it finds them right', async (t) => 
   }
 });
 
+t.test('a figure as large as those that hold others is taken as a whole', (t) => {
+  for (const [figure, texture] of [
+    ['face', 'plain'],
+    ['square', 'dotted'],
+    ['circle', 'striped'],
+  ] as const) {
+    const objects: Expectation['objects'] = [{ figure, colour: 'green', texture, size: 'large' }];
+    const expectation: Expectation = { caption: '', part: '', background: 'beige', objects, relations: [] };
+    for (const extent of [
+      { width: 96, height: 160 },
+      { width: 160, height: 96 },
+    ])
+      t.same(assess(expectation, drawScene(expectation, extent)).verdict.faults, [], `${texture} ${figure}`);
+  }
+  t.end();
+});
+
 t.test('OKLab', (t) => {
   const references = Object.entries(COLOUR_VALUES).map(([name, rgb]) => [name, toLab(rgb)] as const);
   t.ok(difference(toLab([255, 255, 255]), [1, 0, 0]) < 1e-3);

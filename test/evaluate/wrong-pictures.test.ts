@@ -379,6 +379,46 @@ const mistakes: Array<[name: string, category: keyof Verdict, make: Mistake]> = 
       return [made, over(made, ...figureOf('circle', colour, 'plain', { x: 64, y: 92, half: 9 }))];
     },
   ],
+  [
+    'dots of some pixels all over the ground',
+    'count',
+    () => {
+      const made = sceneOf('star', 'red', 'white');
+      const { x, y, half } = place(made, 0);
+      const area: Area = (px, py) =>
+        Math.floor(px) % 5 < 2 && Math.floor(py) % 5 < 2 && Math.max(Math.abs(px - x), Math.abs(py - y)) > half + 5;
+      return [made, over(made, { area, colour: colourOf('black') })];
+    },
+  ],
+  [
+    'a rim of another colour',
+    'objects',
+    () => {
+      const made = sceneOf('square', 'black', 'white');
+      const { x, y, half } = place(made, 0);
+      const depth = (px: number, py: number) => half - Math.max(Math.abs(px - x), Math.abs(py - y));
+      const area: Area = (px, py) => Math.abs(depth(px, py)) <= 1;
+      return [made, over(made, { area, colour: pick(random, [colourOf('red'), colourOf('blue'), colourOf('green')]) })];
+    },
+  ],
+  [
+    'more beside than above',
+    'relations',
+    () => {
+      const made = scene('column2', isPlain);
+      const places = made.expectation.relations.some(({ kind, a }) => kind === 'above' && a === 0)
+        ? [
+            { x: 22, y: 42, half: 14 },
+            { x: 104, y: 78, half: 14 },
+          ]
+        : [
+            { x: 104, y: 78, half: 14 },
+            { x: 22, y: 42, half: 14 },
+          ];
+      const moved = { ...made, places: made.places.map((each, i) => ({ ...each, ...places[i] })) };
+      return [made, draw(moved)];
+    },
+  ],
 ];
 
 for (const [name, category, make] of mistakes) {

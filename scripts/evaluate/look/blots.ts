@@ -16,6 +16,9 @@ const EDGE = 12;
  */
 const OVERSHOOT = 16;
 const SHARE = 0.3;
+/** Likewise the distance in RGB from the nearest mixture of two of these colours, and its share of their distance. */
+const ASIDE = 24;
+const ASIDE_SHARE = 0.12;
 
 export interface Blot {
   box: Box;
@@ -55,10 +58,26 @@ function isAtRim(canvas: Canvas, ground: Canvas, at: number): boolean {
   return [0, 1, 2].every((c) => Math.abs((canvas.data[at + c] as number) - (ground.data[at + c] as number)) < 1);
 }
 
+/** Whether a colour is about a mixture of two of the others, or would be if one of them went a little further. */
+function isMixture(colour: readonly number[], others: readonly (readonly number[])[]): boolean {
+  return others.some((a, i) =>
+    others.some((b, j) => {
+      if (j <= i) return false;
+      const along = a.map((value, c) => (b[c] as number) - value);
+      const length2 = along.reduce((sum, d) => sum + d * d, 0);
+      const dot = along.reduce((sum, d, c) => sum + d * ((colour[c] as number) - (a[c] as number)), 0);
+      const share = length2 === 0 ? 0 : Math.min(1 + SHARE, Math.max(-SHARE, dot / length2));
+      const off2 = along.reduce((sum, d, c) => sum + ((colour[c] as number) - (a[c] as number) - share * d) ** 2, 0);
+      return Math.sqrt(off2) <= ASIDE + ASIDE_SHARE * Math.sqrt(length2);
+    }),
+  );
+}
+
 function isBlurredEdge(picture: Picture, canvas: Canvas, ground: Canvas, x: number, y: number): boolean {
   const { width, height } = picture;
   const at = 3 * (y * width + x);
   let edge = false;
+  let anyRim = false;
   for (let c = 0; c < 3; c++) {
     let low = 255;
     let high = 0;
@@ -72,6 +91,7 @@ function isBlurredEdge(picture: Picture, canvas: Canvas, ground: Canvas, x: numb
       }
     }
     if (rim) {
+      anyRim = true;
       // Behind an object, the ground may be another colour than beside it: the horizon.
       low = Math.min(low, ground.data[at + c] as number);
       high = Math.max(high, ground.data[at + c] as number);
@@ -81,5 +101,15 @@ function isBlurredEdge(picture: Picture, canvas: Canvas, ground: Canvas, x: numb
     const beyond = OVERSHOOT + SHARE * (high - low);
     if (value < low - beyond || value > high + beyond) return false;
   }
-  return edge;
+  if (!edge) return false;
+  const colours: number[][] = [];
+  const add = ({ data }: Canvas, i: number) =>
+    colours.push([data[i] as number, data[i + 1] as number, data[i + 2] as number]);
+  for (let v = Math.max(0, y - 1); v <= Math.min(height - 1, y + 1); v++)
+    for (let u = Math.max(0, x - 1); u <= Math.min(width - 1, x + 1); u++) add(canvas, 3 * (v * width + u));
+  if (anyRim) add(ground, at);
+  return isMixture(
+    [0, 1, 2].map((c) => picture.data[at + c] as number),
+    colours,
+  );
 }

@@ -151,6 +151,18 @@ export function paint(canvas: Canvas, { template, texture, main, place }: Omit<F
   }
 }
 
+/**
+ * Whether a region is one figure as a whole, whatever its rim looks like: a face's is a circle's, and a dotted square's a
+ * square's. Filled and outlined circles and squares may hold others.
+ */
+export function isWhole(site: Site, region: Region): boolean {
+  const scope = scopeOf(site, region);
+  const all = fits(scope, candidatesOf(site, region));
+  const [best] = all;
+  if (!best || doubts(scope, all).length > 0) return false;
+  return !best.template.container || best.texture === 'striped' || best.texture === 'dotted';
+}
+
 /** Names a region and draws it over the canvas, or says why it has no name. */
 function explain(site: Site, region: Region): FoundObject {
   const scope = scopeOf(site, region);

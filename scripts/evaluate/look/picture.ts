@@ -4,7 +4,7 @@ import { findBackground } from './background.js';
 import { blots } from './blots.js';
 import { perceived } from './colour.js';
 import { explainContainer, mayContain } from './containers.js';
-import { explainAll, type FoundObject, type Site } from './objects.js';
+import { explainAll, type FoundObject, isWhole, type Site } from './objects.js';
 import { type Box, boxHeight, boxWidth, type Canvas, contains, type Picture } from './raster.js';
 import { joined, labelled } from './regions.js';
 
@@ -28,7 +28,7 @@ const LEAST_SIDE = 0.06;
 const BLOT = { pixels: 12, share: 0.0015 };
 /** All blots of an object together. */
 const BLOTS = { pixels: 20, share: 0.02 };
-/** Patches of fewer pixels are grain. */
+/** Patches of fewer pixels are grain: no object's fault, but no part of the ground. */
 const GRAIN = 2;
 /** px around an object in which a blot is the object's fault. */
 const MARGIN = 3;
@@ -51,7 +51,7 @@ function findObjects(site: Site, labs: Float32Array): FoundObject[] {
   const held: Box[] = [];
   let regions = labels.regions.filter(({ box }) => Math.max(boxWidth(box), boxHeight(box)) >= least);
   for (const region of regions.filter((each) => mayContain(each, picture))) {
-    const group = explainContainer(site, region, labs);
+    const group = isWhole(site, region) ? undefined : explainContainer(site, region, labs);
     if (!group) continue;
     objects.push(...group);
     held.push(region.box);
@@ -60,7 +60,7 @@ function findObjects(site: Site, labs: Float32Array): FoundObject[] {
   return [...objects, ...explainAll(site, regions)];
 }
 
-/** Gives every blot to the smallest object around it; returns the sizes of those that no object has. */
+/** Gives every blot to the smallest object around it; returns the sizes of those that no object has, grain included. */
 function blame(picture: Picture, site: Site, labs: Float32Array, objects: FoundObject[], ground: Canvas): number[] {
   const stray: number[] = [];
   const ofObject = new Map<FoundObject, number[]>();
@@ -68,7 +68,7 @@ function blame(picture: Picture, site: Site, labs: Float32Array, objects: FoundO
   for (const { box, weight } of blots(picture, labs, site.canvas, ground)) {
     const [x, y] = [(box.left + box.right) / 2, (box.top + box.bottom) / 2];
     const owner = bySize.find((object) => contains(around(object.box, MARGIN), x, y));
-    if (weight < GRAIN) continue;
+    if (owner && weight < GRAIN) continue;
     if (owner) ofObject.set(owner, [...(ofObject.get(owner) ?? []), weight]);
     else stray.push(weight);
   }
