@@ -42,7 +42,7 @@ export async function writeIndex(
     licence: licence ?? earlier?.licence ?? 'unknown',
     components: listed('components'),
     ...(optional.length > 0 ? { optional_components: optional } : {}),
-    ...(earlier?.imageEmbedding === undefined || optional.length > 0
+    ...(earlier?.imageEmbedding === undefined || optional.some((name) => name !== 'clip_text')
       ? {}
       : { image_embedding: earlier.imageEmbedding }),
   };

@@ -87,8 +87,11 @@ interface Given {
   initTokens?: unknown;
 }
 
-const hasWords = ({ prompt, condition }: Given): boolean =>
-  condition !== undefined || (prompt !== undefined && prompt !== '');
+/** A condition whose prompt is not told has some. */
+function hasWords({ prompt, condition }: Given): boolean {
+  if (condition !== undefined) return (condition as { prompt?: unknown }).prompt !== '';
+  return Array.isArray(prompt) ? prompt.some(({ text }: WeightedText) => text !== '') : Boolean(prompt);
+}
 
 /** Throws `ERR_INVALID_OPTION` for what this model cannot do. The prior runs if there is one, unless pictures stand in. */
 export function resolveConditioning(given: Given, model: ModelInfo): Conditioning {

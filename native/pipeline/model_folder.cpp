@@ -81,7 +81,10 @@ std::vector<float> image_levels(const Json& embedding, const std::string& path) 
         levels.push_back(static_cast<float>(*number));
   if (levels.size() < 2 || levels.size() > 256 || levels.size() != list->array()->size())
     fail(ErrorCode::model_format, path,
-         ": image_embedding: expected {\"levels\": [2 to 256 numbers from -1e6 to 1e6]}, got ", describe(embedding));
+         ": image_embedding: expected {\"levels\": [2 to 256 numbers from -1e6 to 1e6]}, got ",
+         list != nullptr && list->is_array()
+             ? concat(list->array()->size(), " levels, ", levels.size(), " of them such numbers")
+             : describe(embedding));
   return levels;
 }
 

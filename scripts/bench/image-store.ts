@@ -1,7 +1,8 @@
 /** Where the images of a list of prompts go, so that a run that was killed goes on without holes and doubles. */
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { resolveModel } from '../../lib/engine/model-folder.js';
 import { writeAtomically } from '../../lib/images/files.js';
 import { TarWriter } from './tar.js';
 
@@ -22,6 +23,21 @@ export interface ImageStore {
 
 export const hashOf = (prompts: readonly string[]) =>
   createHash('sha256').update(JSON.stringify(prompts)).digest('hex');
+
+/** Of a model's files by their names, sizes and what they begin with; of random weights none are needed. */
+export async function fingerprint(model: string): Promise<string> {
+  if (model.startsWith('random:')) return 'random';
+  const folder = await resolveModel(model);
+  const hash = createHash('sha256');
+  const names = await readdir(folder, { recursive: true });
+  for (const name of names.filter((each) => /\.(json|safetensors)$/.test(each)).toSorted()) {
+    await using handle = await open(path.join(folder, name));
+    const start = Buffer.alloc(1 << 20);
+    const { bytesRead } = await handle.read(start, 0, start.length, 0);
+    hash.update(`${name} ${(await handle.stat()).size} `).update(start.subarray(0, bytesRead));
+  }
+  return hash.digest('hex').slice(0, 16);
+}
 
 /** Starts from 1 and keeps the order of the list in every listing. */
 const nameOf = (number: number, extension: string) => `${String(number + 1).padStart(8, '0')}.${extension}`;
@@ -49,6 +65,7 @@ export async function openStore(output: string, manifest: Manifest, extension: s
 /** The file holds the id of the process that writes; one of a process that is no more does not count. */
 async function lock(file: string): Promise<() => Promise<void>> {
   const own = String(process.pid);
+  await mkdir(path.dirname(file), { recursive: true });
   await writeFile(file, own, { flag: 'wx' }).catch(async (error: NodeJS.ErrnoException) => {
     if (error.code !== 'EEXIST') throw error;
     const other = Number(await readFile(file, 'utf8'));
@@ -67,8 +84,18 @@ function isAlive(id: number): boolean {
   }
 }
 
+function manifestOf(text: string, where: string): Manifest {
+  try {
+    const parsed: unknown = JSON.parse(text);
+    if (typeof parsed === 'object' && parsed !== null) return parsed as Manifest;
+  } catch {
+    // Told below.
+  }
+  throw new Error(`${where}: expected ${manifestName} of an earlier run, found something else; choose another output`);
+}
+
 function checkManifest(found: string, wanted: Manifest, where: string): void {
-  const parsed = JSON.parse(found) as Manifest;
+  const parsed = manifestOf(found, where);
   const differing = [...new Set([...Object.keys(parsed), ...Object.keys(wanted)])].filter(
     (name) => JSON.stringify(parsed[name]) !== JSON.stringify(wanted[name]),
   );
@@ -80,13 +107,15 @@ function checkManifest(found: string, wanted: Manifest, where: string): void {
 
 async function openFolder(folder: string, manifest: Manifest, extension: string): Promise<ImageStore> {
   await mkdir(folder, { recursive: true });
-  const names = await readdir(folder);
+  const all = await readdir(folder);
+  // Files appear as a whole, under another name before: what a killed run left of those goes.
+  const left = all.filter((name) => /^\.paella-.*\.tmp$/.test(name));
+  const names = all.filter((name) => !left.includes(name));
   const file = path.join(folder, manifestName);
   if (names.includes(manifestName)) checkManifest(await readFile(file, 'utf8'), manifest, folder);
   else if (names.length > 0) throw new Error(`${folder}: expected an empty folder, or one of an earlier run`);
   else await writeAtomically(file, `${JSON.stringify(manifest, null, 2)}\n`);
-  // Files appear as a whole, under another name before: what a killed run left of those goes.
-  for (const name of names) if (/^\.paella-.*\.tmp$/.test(name)) await rm(path.join(folder, name), { force: true });
+  for (const name of left) await rm(path.join(folder, name), { force: true });
   const done = new Set(names.map(numberOf).filter((number) => !Number.isNaN(number)));
   return {
     done,
@@ -100,7 +129,7 @@ async function openFolder(folder: string, manifest: Manifest, extension: string)
 }
 
 async function openTar(file: string, manifest: Manifest, extension: string): Promise<ImageStore> {
-  const tar = await TarWriter.open(file);
+  const tar = await TarWriter.open(file, manifestName);
   try {
     if (tar.entries.length === 0) await tar.add(manifestName, Buffer.from(`${JSON.stringify(manifest, null, 2)}\n`));
     else checkManifest((await tar.read(manifestName))?.toString() ?? '{}', manifest, file);

@@ -1,7 +1,8 @@
 /** One engine and its clients, for load-generator.ts: in the process itself, or as a worker of it. */
 import { setMaxListeners } from 'node:events';
 import { isMainThread, parentPort, workerData } from 'node:worker_threads';
-import { describe, numbered, stageMedians } from '../../lib/cli/bench/session.js';
+import { describe, stageMedians } from '../../lib/cli/bench/session.js';
+import { numbered } from '../../lib/cli/bench/settings.js';
 import { round } from '../../lib/cli/bench/statistics.js';
 import { type GenerateOptions, type LoadOptions, Paella, type StageTimings } from '../../lib/index.js';
 

@@ -19,7 +19,8 @@ import { round, summarize } from '../../lib/cli/bench/statistics.js';
 import { writeAtomically } from '../../lib/images/files.js';
 import { imageFormats } from '../../lib/images/generated-image.js';
 import { Paella, type StageTimings } from '../../lib/index.js';
-import { hashOf, openStore } from './image-store.js';
+import { packageVersion } from '../../lib/package-root.cjs';
+import { fingerprint, hashOf, openStore } from './image-store.js';
 import { commandLine, engineOptions, integer, interruption, loadOptions, sizeOptions, Ticker } from './options.js';
 
 const { values, positionals } = parseArgs({
@@ -58,7 +59,21 @@ async function main(): Promise<void> {
 
   await using engine = await Paella.load({ ...load, maxQueue: Math.max(256, inFlight), signal });
   const { model, backend, device, precision } = engine;
-  const made = { model: model.name, precision, ...size, count, seed, format };
+  if (!Number.isSafeInteger(seed + total - 1))
+    throw new Error(`--seed: expected at most ${Number.MAX_SAFE_INTEGER - total + 1} for ${total} images, got ${seed}`);
+  const { weights, version } = { weights: await fingerprint(values.model), version: packageVersion };
+  const made = {
+    model: model.name,
+    weights,
+    version,
+    backend,
+    precision,
+    ...model.defaults,
+    ...size,
+    count,
+    seed,
+    format,
+  };
   const store = await openStore(output, { prompts: hashOf(prompts), ...made }, format === 'jpeg' ? 'jpg' : format);
   const before = store.done.size;
   const todo = Array.from({ length: total }, (_, i) => i).filter((number) => !store.done.has(number));

@@ -12,6 +12,8 @@ export class TarWriter {
   /** Names of the entries, in order. */
   readonly entries: string[];
   #end: number;
+  /** Behind the end there may be empty blocks, or an entry that a killed writer cut short. */
+  #clean = false;
 
   private constructor(handle: FileHandle, entries: string[], end: number) {
     this.#handle = handle;
@@ -19,15 +21,17 @@ export class TarWriter {
     this.#end = end;
   }
 
-  /** Opens an archive that this class wrote, finished or not, or makes one. Throws for anything else. */
-  static async open(file: string): Promise<TarWriter> {
+  /**
+   * Opens an archive that this class wrote, finished or not, or makes one. Throws for anything else, and for archives whose
+   * first entry has another name. Nothing of what is there changes before the first write.
+   */
+  static async open(file: string, first: string): Promise<TarWriter> {
     const handle = await open(file, 'a+').then(async (made) => {
       await made.close();
       return open(file, 'r+');
     });
     try {
-      const { entries, end } = await scan(handle, file);
-      await handle.truncate(end);
+      const { entries, end } = await scan(handle, file, first);
       return new TarWriter(handle, entries, end);
     } catch (error) {
       await handle.close();
@@ -68,6 +72,8 @@ export class TarWriter {
   }
 
   async #write(bytes: Buffer): Promise<void> {
+    if (!this.#clean) await this.#handle.truncate(this.#end);
+    this.#clean = true;
     for (let done = 0; done < bytes.length; ) {
       const { bytesWritten } = await this.#handle.write(bytes, done, bytes.length - done, this.#end + done);
       done += bytesWritten;
@@ -83,16 +89,21 @@ async function readBlock(handle: FileHandle, at: number): Promise<Buffer> {
 }
 
 /** Whole entries, and where the last of them ends. */
-async function scan(handle: FileHandle, file: string): Promise<{ entries: string[]; end: number }> {
+async function scan(handle: FileHandle, file: string, first: string): Promise<{ entries: string[]; end: number }> {
   const { size: total } = await handle.stat();
+  const foreign = (at: number) =>
+    new Error(`${file}: expected a tar archive of this program, found something else at byte ${at}`);
   const entries: string[] = [];
   for (let at = 0; ; ) {
     const head = await readBlock(handle, at);
     // The end of the archive, or what a killed writer left.
-    if (head.length < block || head.every((byte) => byte === 0)) return { entries, end: at };
+    if (head.length < block || head.every((byte) => byte === 0)) {
+      if (at === 0 && total > 0) throw foreign(0);
+      return { entries, end: at };
+    }
     const { name, size, sum } = parse(head);
-    if (head.toString('latin1', 257, 262) !== 'ustar' || sum !== checksum(head) || !(size >= 0))
-      throw new Error(`${file}: expected a tar archive of this program, found something else at byte ${at}`);
+    if (head.toString('latin1', 257, 262) !== 'ustar' || sum !== checksum(head) || !(size >= 0)) throw foreign(at);
+    if (at === 0 && name !== first) throw foreign(0);
     const end = at + block + Math.ceil(size / block) * block;
     if (end > total) return { entries, end: at };
     entries.push(name);

@@ -53,6 +53,7 @@ async function main(): Promise<void> {
   const jobs = values.raw.endsWith('.json')
     ? await jobsOfFile(values.raw)
     : await jobsOfFolder(values.raw, values.captions);
+  if (jobs.length === 0) throw new Error(`${values.raw}: expected pictures 0.png, 1.png …, found none`);
   const judged: Array<Judged & { file: string }> = [];
   for (const { file, expectation } of jobs) {
     judged.push({ file: path.basename(file), ...assess(expectation, await readPicture(file)) });

@@ -16,6 +16,9 @@ const PUBLISHED = 'docs/models';
 /** Where runs go that are not the whole evaluation with the model's own settings. */
 const PARTIAL = 'build/evaluate';
 
+/** px: in larger pictures figures do not grow any more, and the judge's limits do. */
+const LARGEST = 192;
+
 const { values } = parseArgs({
   options: {
     model: { type: 'string', default: 'tiny' },
@@ -44,6 +47,8 @@ function samplerOptions(): GenerateOptions {
     guidanceScale: ramp(values.guidance, 'guidance'),
     temperature: ramp(values.temperature, 'temperature'),
   };
+  for (const side of ['width', 'height'] as const)
+    if ((given[side] ?? 0) > LARGEST) throw new Error(`--${side}: expected at most ${LARGEST}, got ${given[side]}`);
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
 }
 
@@ -53,8 +58,8 @@ const both = (value: number | readonly [number, number]): readonly [number, numb
 function settingsOf(paella: Paella, options: GenerateOptions, seed: number): Settings {
   const { defaults } = paella.model;
   const steps = options.steps ?? defaults.steps;
-  // The model gives the share of the steps after which tokens become noise again.
-  const renoised = Math.round((defaults.renoiseSteps * steps) / defaults.steps);
+  // As resolveGenerateOptions() in lib/options: the model gives a share of the steps, and the last draw stays.
+  const renoised = Math.min(Math.max(0, steps - 1), Math.ceil((defaults.renoiseSteps / defaults.steps) * steps));
   return {
     model: paella.model.name,
     backend: paella.backend,

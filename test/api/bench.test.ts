@@ -234,6 +234,7 @@ t.test('--compare', async (t) => {
     [['a.json'], 2, /^paella: --compare: expected two files, or one with pairs that --against made, got "a\.json"\n/],
     [['a.json', 'b.jsonl', 'c'], 2, /^paella: --compare: expected one or two files/],
     [['a.json', 'b.jsonl', '--ignore', 'colour'], 2, /^paella: --ignore: expected names among scenario, /],
+    [['a.json', 'b.jsonl', '--steps', '9'], 2, /^paella: --steps: expected nothing beside --compare, got "9"\n/],
     [['a.json', 'b.jsonl', '-o', 'csv'], 2, /^paella: --format: expected md or json with --compare, got "csv"\n/],
   ];
   for (const [args, code, message] of cases) {
@@ -257,6 +258,14 @@ t.test('wrong options', async (t) => {
     [['--rate', '5'], /^paella: --rate: expected nothing in the scenario single \(only in server\), got "5"\n$/],
     [['--scenario', 'server'], /^paella: --rate: expected either rates .* or --find-rate, got undefined\n$/],
     [['--scenario', 'server', '--rate', '0'], /^paella: --rate: expected a number above 0, got 0\n$/],
+    [
+      ['--scenario', 'server', '--rate', '1e12'],
+      /^paella: --rate: expected at most 100000 requests per second for 10 s/,
+    ],
+    [['--prompt', 'x'.repeat(760)], /^paella: prompt: expected one prompt of at most 759 bytes, got /],
+    [['--prompt', 'a', '--prompt', 'b'], /^paella: prompt: expected one prompt /],
+    [['--against', 'max-delay-ms=5'], /^paella: --max-delay-ms: expected nothing in the scenario single /],
+    [['-o', 'x.svg', '--chart', './x.svg'], /^paella: --chart: expected another file than that of the results, got /],
     [['--scenario', 'server', '--find-rate', 'p95'], /^paella: --find-rate: expected a percentile and its limit/],
     [['--scenario', 'server', '--rate', '1', '--find-rate', 'p95=9'], /^paella: --rate: expected either/],
     [['--scenario', 'server', '--rate', '1', '--duration', '-1'], /^paella: --duration: expected a number above 0/],

@@ -225,7 +225,11 @@ t.test('an image embedding that the seed draws in the place of a prior', async (
 
   const condition = await engine.encodeText(prompt);
   t.equal((await tokens({ prompt: undefined, condition }))[0]?.text, first?.text, 'an encoded prompt has one, too');
-  t.equal((await tokens({ prompt: '' }))[0]?.text, (await tokens({ prompt: '', prior: false }))[0]?.text, 'no words');
+  const [empty] = await tokens({ prompt: '', prior: false });
+  t.equal((await tokens({ prompt: '' }))[0]?.text, empty?.text, 'no words, no embedding');
+  t.equal((await tokens({ prompt: [{ text: '', weight: 1 }] }))[0]?.text, empty?.text, 'nor in parts');
+  const encoded = await engine.encodeText('');
+  t.equal((await tokens({ prompt: undefined, condition: encoded }))[0]?.text, empty?.text, 'nor encoded');
   const initTokens = { tokens: new Int32Array(256).fill(7), width: 16, height: 16 };
   t.equal(
     (await tokens({ initTokens }))[0]?.text,

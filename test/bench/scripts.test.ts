@@ -1,6 +1,15 @@
 // The throughput scripts and the guard, as a user runs them.
 import { spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import t from 'tap';
 import { parseDocument } from '../../lib/cli/bench/documents.js';
@@ -69,8 +78,48 @@ t.test('a tar archive that was cut short', async (t) => {
   t.equal(listed.stdout.trim().split('\n').length, 4);
   t.equal(listed.status, 0, listed.stderr);
   writeFileSync(path.join(cwd, 'b.tar'), 'x'.repeat(5000));
-  t.match(await rejection(TarWriter.open(path.join(cwd, 'b.tar'))), { message: /something else at byte 0$/ });
+  t.match(await rejection(TarWriter.open(path.join(cwd, 'b.tar'), 'manifest.json')), {
+    message: /something else at byte 0$/,
+  });
   t.equal(readFileSync(path.join(cwd, 'b.tar'), 'utf8'), 'x'.repeat(5000), 'and is left as it was');
+});
+
+t.test('archives and files of others stay as they are', async (t) => {
+  const cwd = temporaryFolder(t);
+  writeFileSync(path.join(cwd, 'prompts.txt'), 'one\n');
+  const args = ['prompts.txt', ...model, '--steps', '1', '--output', 'a.tar'];
+  t.equal((await script('prompts-to-images.ts', args, { cwd })).code, 0);
+  writeFileSync(path.join(cwd, 'notes.txt'), 'mine');
+  spawnSync('tar', ['-cf', 'foreign.tar', 'notes.txt'], { cwd });
+  writeFileSync(path.join(cwd, 'short.tar'), 'my notes');
+  writeFileSync(path.join(cwd, 'zeros.tar'), Buffer.alloc(2048));
+  const cases: [file: string, more: string[], message: RegExp][] = [
+    ['a.tar', ['--seed', '2'], /expected images of the same run, found others: seed 1 instead of 2/],
+    ['foreign.tar', [], /something else at byte 0/],
+    ['short.tar', [], /something else at byte 0/],
+    ['zeros.tar', [], /something else at byte 0/],
+  ];
+  for (const [file, more, message] of cases) {
+    const before = readFileSync(path.join(cwd, file));
+    const outcome = await script('prompts-to-images.ts', [...args.slice(0, -1), file, ...more], { cwd });
+    t.equal(outcome.code, 1);
+    t.match(outcome.stderr, message, file);
+    t.same(readFileSync(path.join(cwd, file)), before, `${file} is left as it was`);
+  }
+});
+
+t.test('images of a model that changed are not mixed with earlier ones', async (t) => {
+  const cwd = temporaryFolder(t);
+  writeFileSync(path.join(cwd, 'prompts.txt'), 'one\ntwo\n');
+  cpSync('models/tiny', path.join(cwd, 'mine'), { recursive: true });
+  const args = ['prompts.txt', '--backend', 'cpu', '--model', './mine', '--steps', '1', '--output', 'new/out'];
+  t.equal((await script('prompts-to-images.ts', args, { cwd })).code, 0, 'in a folder that is made');
+  const file = path.join(cwd, 'mine/generation_config.json');
+  const settings = JSON.parse(readFileSync(file, 'utf8')) as { temperature: number[] };
+  writeFileSync(file, JSON.stringify({ ...settings, temperature: [0.5, 0.5] }));
+  const again = await script('prompts-to-images.ts', args, { cwd });
+  t.equal(again.code, 1);
+  t.match(again.stderr, /found others: weights .*temperature/);
 });
 
 t.test('prompts to images: what cannot be', async (t) => {

@@ -116,10 +116,18 @@ function namesWithout(ignored: readonly string[]): string[] {
   return parameterNames.filter((name) => !ignored.includes(name));
 }
 
+/** What the engine does where nothing was given. */
+const engineDefaults: Partial<Record<string, unknown>> = {
+  maxBatch: 8,
+  maxDelayMs: 0,
+  memory: 'resident',
+  encoderWeights: 'full',
+};
+
 function parameterOf(row: BenchRow, name: string): unknown {
   if (name === 'rate')
     return row.server?.found ? `${row.server.found.percentile} ≤ ${row.server.found.limitMs} ms` : row.server?.rate;
-  return row[name as keyof BenchRow];
+  return row[name as keyof BenchRow] ?? engineDefaults[name];
 }
 
 function grouped(rows: readonly BenchRow[], names: readonly string[]): Map<string, BenchRow[]> {

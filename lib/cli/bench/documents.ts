@@ -40,14 +40,15 @@ function parseLines(text: string, file: string): BenchDocument {
       throw notOurs(where, 'a document of `paella bench` in JSON or JSON lines', 'something that is not JSON');
     }
     checkVersion(parsed, where);
-    const { schema, environment, ...row } = check(lineSchema, parsed, where);
+    const { schema, environment, complete, ...row } = check(lineSchema, parsed, where);
+    if (complete === false) document.complete = false;
     document.schema = schema;
     document.environment ??= environment;
     document.rows.push(check(rowSchema, row, where));
   }
-  const { schema, environment, rows } = document;
+  const { schema, environment, rows, complete } = document;
   if (!schema || !environment) throw notOurs(file, 'a document of `paella bench`', 'an empty file');
-  return { schema, environment, rows };
+  return { schema, environment, rows, ...(complete === undefined ? {} : { complete }) };
 }
 
 function checkVersion(parsed: unknown, where: string): void {

@@ -8,15 +8,17 @@ export const reportFormats = ['md', 'json', 'jsonl', 'csv'] as const;
 export type ReportFormat = (typeof reportFormats)[number];
 
 export function report(document: BenchDocument, format: ReportFormat): string {
-  const { schema, environment, rows } = document;
-  if (format === 'json') return JSON.stringify(document, null, 2).replace(numbersOverLines, onOneLine);
-  if (format === 'jsonl') return rows.map((row) => JSON.stringify({ schema, environment, ...row })).join('\n');
+  const { schema, environment, rows, complete } = document;
+  const whole = complete === undefined ? {} : { complete };
+  if (format === 'json') return JSON.stringify(document, null, 2).replaceAll(numbersOverLines, onOneLine);
+  if (format === 'jsonl')
+    return rows.map((row) => JSON.stringify({ schema, environment, ...whole, ...row })).join('\n');
   return format === 'csv' ? csv(rows.map((row) => flatten({ ...row, environment }))) : markdown(document);
 }
 
 /** Samples are read by programs: hundreds of lines of one number each help nobody. */
-const numbersOverLines = /\[\s+(?:-?[\d.e+-]+,?\s+)+\]/g;
-const onOneLine = (text: string) => text.replaceAll(/\s+/g, ' ').replace('[ ', '[').replace(' ]', ']');
+const numbersOverLines = /^( *"\w+": )\[\n([\d.,e+\s-]+)\]/gm;
+const onOneLine = (_: string, name: string, numbers: string) => `${name}[${numbers.trim().replaceAll(/\s+/g, ' ')}]`;
 
 /** { ms: { p50: 1 } } → { 'ms.p50': 1 }; lists of samples and the like are left out. */
 function flatten(row: object, prefix = '', out: Record<string, string> = {}): Record<string, string> {

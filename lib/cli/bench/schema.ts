@@ -217,7 +217,11 @@ const document = z.strictObject({
 export const documentSchema = document;
 
 /** A line of JSON lines: a row with the rest of the document within. */
-export const lineSchema = z.looseObject({ schema: z.literal(schemaName), environment: environmentSchema });
+export const lineSchema = z.looseObject({
+  schema: z.literal(schemaName),
+  environment: environmentSchema,
+  complete: z.boolean().optional(),
+});
 
 export type Environment = z.output<typeof environmentSchema>;
 export type BenchRow = z.output<typeof row>;
@@ -245,7 +249,10 @@ export function jsonSchema(): object {
       line: {
         description: 'one line of JSON lines: a row with the rest of its document within',
         ...inner,
-        properties: { ...reference('', ofDocument), ...reference('/$defs/row', inner.properties) },
+        properties: {
+          ...reference('', { ...ofDocument, complete: true }),
+          ...reference('/$defs/row', inner.properties),
+        },
         required: [...Object.keys(ofDocument), ...inner.required],
         allOf: rules(),
       },

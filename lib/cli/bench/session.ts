@@ -7,7 +7,7 @@ import type { GenerateOptions } from '../../options/generate-options.js';
 import type { LoadProgress } from '../../options/load-options.js';
 import { subject } from './environment.js';
 import type { BenchRow } from './schema.js';
-import type { Configuration } from './settings.js';
+import { type Configuration, numbered } from './settings.js';
 import { round, summarize } from './statistics.js';
 
 export interface Call {
@@ -149,11 +149,6 @@ export function describe(loaded: Loaded, configuration: Configuration, parameter
     ...(load.encoderWeights === undefined ? {} : { encoderWeights: load.encoderWeights }),
     counted: { textEncoding: fresh, decode: true },
   } as const satisfies Partial<BenchRow>;
-}
-
-/** All of one length, so that every call has the same shapes. */
-export function numbered(prompt: string, number: number): string {
-  return `${prompt} ${String(number).padStart(7, '0')}`;
 }
 
 /** A scale that is the same in all steps is one number. */

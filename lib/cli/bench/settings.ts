@@ -3,6 +3,7 @@ import type { GenerateOptions } from '../../options/generate-options.js';
 import type { LoadOptions } from '../../options/load-options.js';
 import { nearest } from '../../options/nearest.js';
 import { invalidOption } from '../../options/validate.js';
+import { MAX_PROMPT_TOKENS } from '../../text/byt5-tokenizer.js';
 import type { Arguments } from '../run.js';
 import { kebab, loadValues, value } from '../values.js';
 import { benchDefaults } from './defaults.js';
@@ -51,6 +52,10 @@ export interface Settings {
   generations: number | undefined;
   axes: Axis[];
 }
+
+/** Of `server`, unless told. */
+export const defaultServerSeconds = 10;
+const mostArrivals = 1_000_000;
 
 const loadLists = ['backend', 'precision', 'threads', 'maxBatch', 'maxDelayMs'];
 const generateLists = ['width', 'steps', 'count', 'guidanceScale'];
@@ -102,6 +107,11 @@ function checkScenario(args: Arguments, { scenario, rates, search, durationSecon
       throw invalidOption(option, `nothing in the scenario ${scenario} (only in ${where.join(', ')})`, args[option]);
   if (scenario === 'server' && (rates.length === 0) === (search === undefined))
     throw invalidOption('rate', 'either rates (requests per second) or --find-rate', args.rate);
+  // They are planned before the first of them comes.
+  const seconds = durationSeconds ?? defaultServerSeconds;
+  for (const rate of rates)
+    if (rate * seconds > mostArrivals)
+      throw invalidOption('rate', `at most ${mostArrivals / seconds} requests per second for ${seconds} s`, rate);
   if (scenario === 'soak' && durationSeconds !== undefined && generations !== undefined)
     throw invalidOption('generations', 'nothing beside --duration', generations);
 }
@@ -127,11 +137,24 @@ export function configurationOf(args: Arguments, combination: Record<string, unk
   return {
     load: given({ ...plain, backend, precision, threads, maxBatch, maxDelayMs, maxQueue }) as LoadOptions,
     generate: given({ ...generate, width, height }) as GenerateOptions,
-    prompt: String(args.prompt),
+    prompt: promptOf(args.prompt),
     fresh,
     seed: integer('seed', args.seed ?? '1', 0),
     command: commandOf(args, values),
   };
+}
+
+/** Short enough for the number that tells fresh prompts apart (session.ts). */
+function promptOf(text: unknown): string {
+  const most = MAX_PROMPT_TOKENS - numbered('', 0).length;
+  if (typeof text !== 'string' || Buffer.byteLength(text) > most)
+    throw invalidOption('prompt', `one prompt of at most ${most} bytes`, text);
+  return text;
+}
+
+/** All of one length, so that every call has the same shapes. */
+export function numbered(prompt: string, number: number): string {
+  return `${prompt} ${String(number).padStart(7, '0')}`;
 }
 
 /** The same as `paella bench`, with one value of each list. */
@@ -142,6 +165,12 @@ export function commandOf(args: Arguments, combination: Record<string, unknown>,
   for (const name of plainNames) if (args[name] !== undefined && !isDefault(name, args[name])) add(name, args[name]);
   for (const name of listNames) if (combination[name] !== undefined) add(name, combination[name]);
   return [...words, ...extra].join(' ');
+}
+
+/** Those of the given options that say what to measure. */
+export function measuringOptions(args: Arguments): string[] {
+  const names = ['scenario', 'against', 'rate', 'findRate', 'axis', ...plainNames, ...listNames];
+  return names.filter((name) => args[name] !== undefined && !isDefault(name, args[name]));
 }
 
 const isDefault = (name: string, text: unknown) => (benchDefaults as Record<string, string>)[name] === text;
@@ -226,5 +255,7 @@ export function againstOf(args: Arguments): Arguments | undefined {
   }
   if (product(args, listNames).length > 1 || product(other, listNames).length > 1)
     throw invalidOption('against', 'two configurations: no lists of values', args.against);
-  return { ...args, ...other };
+  const merged = { ...args, ...other };
+  settingsOf(merged); // what the scenario has no use for
+  return merged;
 }

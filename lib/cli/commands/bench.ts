@@ -20,7 +20,14 @@ import { paired, single } from '../bench/scenarios/single.js';
 import { soak } from '../bench/scenarios/soak.js';
 import { stages } from '../bench/scenarios/stages.js';
 import { type BenchDocument, schemaName } from '../bench/schema.js';
-import { againstOf, type Configuration, commandOf, configurationsOf, settingsOf } from '../bench/settings.js';
+import {
+  againstOf,
+  type Configuration,
+  commandOf,
+  configurationsOf,
+  measuringOptions,
+  settingsOf,
+} from '../bench/settings.js';
 import { checkOutput } from '../output.js';
 import { Progress } from '../progress.js';
 import { type Arguments, type Context, print } from '../run.js';
@@ -31,6 +38,8 @@ export async function run(args: Arguments, { signal, json }: Context): Promise<u
   setMaxListeners(0, signal); // one for each call in flight
   const { format, output } = outputOf(args, json);
   const chart = checkChart(args.chart);
+  if (output !== undefined && chart !== undefined && path.resolve(output) === path.resolve(chart))
+    throw invalidOption('chart', 'another file than that of the results', chart);
   for (const file of [output, chart]) if (file !== undefined) await checkWritable(file);
   if (args.compare === true) return compareFiles(args, format, output, chart);
   if (Array.isArray(args.files) && args.files.length > 0)
@@ -46,7 +55,8 @@ export async function run(args: Arguments, { signal, json }: Context): Promise<u
   }
   if (signal.aborted || failure !== undefined) document.complete = false;
   // What was measured is kept, whatever ended the run.
-  if (failure === undefined || document.rows.length > 0) await write(document, format, output, chart);
+  const nothing = document.rows.length === 0 && (failure !== undefined || signal.aborted);
+  if (!nothing) await write(document, format, output, chart);
   if (signal.aborted) throw signal.reason;
   if (failure !== undefined) throw failure;
   return undefined;
@@ -113,11 +123,10 @@ function outputOf(args: Arguments, json: boolean): { format: ReportFormat; outpu
 /** Before hours of work rather than after. */
 async function checkWritable(file: string): Promise<void> {
   try {
-    const isFolder = await stat(file).then(
-      (found) => found.isDirectory(),
-      () => false,
-    );
-    if (isFolder) throw Object.assign(new Error('a folder'), { code: 'EISDIR' });
+    const found = await stat(file).catch(() => undefined);
+    if (found?.isDirectory()) throw Object.assign(new Error('a folder'), { code: 'EISDIR' });
+    // Devices and pipes are written in place.
+    if (found && !found.isFile()) return await access(file, constants.W_OK);
     const folder = path.dirname(file);
     if (!(await stat(folder)).isDirectory()) throw Object.assign(new Error('no folder'), { code: 'ENOTDIR' });
     await access(folder, constants.W_OK);
@@ -157,8 +166,7 @@ async function compareFiles(
   const [first, second] = files;
   if (first === undefined || files.length > 2) throw invalidOption('compare', 'one or two files', files);
   if (format !== 'md' && format !== 'json') throw invalidOption('format', 'md or json with --compare', format);
-  for (const name of ['against', 'scenario'])
-    if (args[name] !== undefined) throw invalidOption(name, 'nothing beside --compare', args[name]);
+  for (const name of measuringOptions(args)) throw invalidOption(name, 'nothing beside --compare', args[name]);
   if (chart !== undefined) throw invalidOption('chart', 'nothing beside --compare', chart);
   const ignored = args.ignore === undefined ? [] : String(args.ignore).split(',');
   const a = await readDocument(first);

@@ -14,7 +14,7 @@ const STEPS = [4, 6, 8, 12, 24];
 const GUIDANCE = [1, 1.5, 2, 3, 5];
 
 export function captionsOf({ expectations, count }: SectionInput, most = CAPTIONS): Expectation[] {
-  return spread(ofCombinations(expectations), count ?? most);
+  return spread(ofCombinations(expectations), Math.min(count ?? most, most));
 }
 
 async function sweep(

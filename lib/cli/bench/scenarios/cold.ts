@@ -7,8 +7,8 @@ import { once } from 'node:events';
 import path from 'node:path';
 import { PaellaError, type PaellaErrorCode } from '../../../errors.js';
 import type { ColdFailure, ColdMarks } from '../cold-process.js';
-import { describe, numbered } from '../session.js';
-import type { Configuration } from '../settings.js';
+import { describe } from '../session.js';
+import { type Configuration, numbered } from '../settings.js';
 import { round, summarize } from '../statistics.js';
 import { type Bench, repeated } from './context.js';
 

@@ -16,7 +16,9 @@ export async function offline(given: Configuration, bench: Bench): Promise<void>
   const { settings, signal, emit, progress } = bench;
   const { repeat, concurrency } = settings;
   const before = warmupOf(settings.warmup);
-  const configuration = fullBatches(given);
+  const full = fullBatches(given);
+  const maxQueue = Math.max(256, concurrency);
+  const configuration = { ...full, load: { ...full.load, maxQueue } };
   await withSession(configuration, bench, async (session) => {
     await session.warmUp(before, (done) => progress('warm-up', done, before + repeat));
     const ends: number[] = [];

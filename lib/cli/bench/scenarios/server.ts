@@ -6,12 +6,11 @@ import { PaellaError } from '../../../errors.js';
 import { poissonArrivals } from '../random.js';
 import type { BenchRow, ServerFigures } from '../schema.js';
 import { type Session, stageMedians, withSession } from '../session.js';
-import type { Configuration, RateSearch } from '../settings.js';
+import { type Configuration, defaultServerSeconds, type RateSearch } from '../settings.js';
 import { percentile, round } from '../statistics.js';
 import type { Bench } from './context.js';
 import { warmupOf } from './single.js';
 
-const defaultSeconds = 10;
 /** A search ends when the rates that hold and that do not are this near. */
 const nearEnough = 1.04;
 const mostTrials = 24;
@@ -51,7 +50,7 @@ async function warmUp(session: Session, { settings, progress }: Bench): Promise<
     progress('warm-up', i + 1, calls + most);
   }
   // The first of them runs alone; those that come meanwhile share the next batch.
-  for (let size = 2; size <= most; size++) {
+  for (const size of [2, 3, 4, 6, 8, 16, 32, 64, 128].filter((each) => each <= most)) {
     await Promise.all(Array.from({ length: size + 1 }, () => session.call()));
     progress('warm-up', calls + size, calls + most);
   }
@@ -61,7 +60,7 @@ async function warmUp(session: Session, { settings, progress }: Bench): Promise<
 /** Requests at one rate. @returns nothing if it was interrupted before the first answer */
 async function run(session: Session, rate: number, bench: Bench): Promise<Trial | undefined> {
   const { settings, signal, progress } = bench;
-  const { durationSeconds = defaultSeconds, deadlineMs } = settings;
+  const { durationSeconds = defaultServerSeconds, deadlineMs } = settings;
   const arrivals = poissonArrivals(rate, durationSeconds * 1000, session.configuration.seed);
   const samples: number[] = [];
   const timings: Parameters<typeof stageMedians>[0][number][] = [];
@@ -98,7 +97,7 @@ async function run(session: Session, rate: number, bench: Bench): Promise<Trial 
   const seconds = (last - start - (arrivals[0] ?? 0)) / 1000;
   const share = (count: number) => round(count / open.length, 4);
   const figures: ServerFigures = {
-    rate: round(rate),
+    rate: digits(rate),
     achievedRate: round(samples.length / seconds),
     durationSeconds,
     seed: session.configuration.seed,
@@ -129,6 +128,9 @@ async function run(session: Session, rate: number, bench: Bench): Promise<Trial 
   });
   return { rate, samples, row };
 }
+
+/** Rates may be far below one. */
+const digits = (rate: number) => Number(rate.toPrecision(6));
 
 async function until(time: number, signal: AbortSignal): Promise<void> {
   for (let left = time - performance.now(); left > 0 && !signal.aborted; left = time - performance.now())
@@ -161,7 +163,7 @@ async function search(
         Number(name.slice(1)),
       );
       if (ms <= limitMs && trial.row.server?.dropped === 0) held = trial;
-      tried.push({ rate: round(rate), ms: round(ms), held: held !== undefined });
+      tried.push({ rate: digits(rate), ms: round(ms), held: held !== undefined });
     }
     if (bench.signal.aborted) break;
     if (held) best = held;
