@@ -48,7 +48,7 @@ import { readProfiles } from './engines.js';
 import { runHeardJob, runJob } from './jobs.js';
 import { resolveModel } from './model-folder.js';
 import { type PredictInput, predictRequest } from './predict.js';
-import { eventOf, requestOf, stepOf } from './request.js';
+import { eventOf, guidedSteps, requestOf, stepOf } from './request.js';
 import { EventQueue, type GenerateEvent } from './stream.js';
 import type { Condition, EngineStats, EngineWarning, ModelDomain, ModelInfo, TokenGrid } from './types.js';
 
@@ -305,6 +305,11 @@ export class Paella implements AsyncDisposable {
       const images = imagePrompts.length > 0 ? await this.#pictures(imagePrompts) : [];
       const condition = this.#condition(options, images);
       const negative = negativeOf(this.#texts(options.negativePrompt, 'negativePrompt'));
+      if (options.negativePrompt !== '' && guidedSteps(options) === 0) {
+        const message =
+          'negativePrompt: expected a guidanceScale other than 1 in some step, got none; it has no effect';
+        this.#warn({ code: 'NEGATIVE_PROMPT_UNUSED', message });
+      }
       const tokenize = performance.now() - start;
       const listens = emit !== undefined || options.onStep !== undefined;
       const request = requestOf(options, condition, negative, this.model.pixelsPerToken, listens);

@@ -140,7 +140,7 @@ export interface EngineStats {
 
 /** Something worth knowing that is not an error. */
 export interface EngineWarning {
-  /** 'ERR_…' codes are for errors; these are 'BACKEND_FALLBACK' and 'PROMPT_TRUNCATED'. */
-  code: 'BACKEND_FALLBACK' | 'PROMPT_TRUNCATED';
+  /** 'ERR_…' codes are for errors; these are 'BACKEND_FALLBACK', 'PROMPT_TRUNCATED' and 'NEGATIVE_PROMPT_UNUSED'. */
+  code: 'BACKEND_FALLBACK' | 'PROMPT_TRUNCATED' | 'NEGATIVE_PROMPT_UNUSED';
   message: string;
 }

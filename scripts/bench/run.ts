@@ -4,7 +4,7 @@
  *   npm run bench -- [--only single,cold,soak,steps,operations] [--model tiny] [--generations 1000] [--native <program>]
  *                     [--rounds 5] [--precisions fp32,bf16] [--batch 1] [--output <file.json>]
  *
- * - single: the bundled model, one image of 128×128 pixels, 8 guided steps, warm; per stage
+ * - single: the bundled model, one image of 128×128 pixels with the model's settings, warm; per stage
  * - cold: a process from its start to the first image and its end
  * - soak: many generations in one process: memory, and pauses of the event loop
  * - steps: guided steps of the large and of the bundled model beside oneDNN's own rate; --batch takes a list (8 images of
@@ -95,7 +95,7 @@ function operations(): BenchRow[] {
   });
 }
 
-const size = ['--width', '128', '--height', '128', '--steps', '8'];
+const size = ['--width', '128', '--height', '128'];
 const makers: Record<(typeof parts)[number], () => Promise<BenchRow[]> | BenchRow[]> = {
   single: () => bench(...size, '--repeat', '50', '--warmup', '5'),
   cold: () => bench('--scenario', 'cold', '--repeat', '10'),

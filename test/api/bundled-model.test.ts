@@ -9,7 +9,7 @@ t.setTimeout(300_000);
 
 const CAPTIONS = 30;
 /** Pictures that must be wholly right; docs/models has how many are of all held-out captions. */
-const LEAST_RIGHT = 24;
+const LEAST_RIGHT = 26;
 
 t.test(`at least ${LEAST_RIGHT} of ${CAPTIONS} held-out captions are drawn wholly right`, async (t) => {
   const captions = spread(await readExpectations('scripts/train/heldout.json'), CAPTIONS);

@@ -182,7 +182,7 @@ t.test('the command line', async (t) => {
   const silent = async (...args: string[]) => t.match(await draw(...args), { code: 0, stderr: '' }, args.join(' '));
   await silent('A red circle', '--model', model);
   await silent('', '--model', model);
-  await silent('a circle', '--negative-prompt', 'portrait', '--model', model);
+  await silent('a circle', '--negative-prompt', 'portrait', '--guidance-scale', '2', '--model', model);
   await silent('a portrait', '--model', modelWith(t, undefined));
   const wrong = await draw('a portrait', '--model', model, '--width', '1');
   t.match(wrong, { code: 2, stderr: /^paella: --width: expected .*\n$/ }, 'no picture, nothing to explain');

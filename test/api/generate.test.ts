@@ -117,6 +117,29 @@ t.test('prompts of every kind', async (t) => {
   t.same(warnings, ['PROMPT_TRUNCATED prompt: expected at most 767 bytes of UTF-8, got 10000; the rest is not read']);
 });
 
+t.test('guidance of 1 is no guidance, and needs no unconditional pass', async (t) => {
+  const engine = await engineFor(t);
+  const warnings: string[] = [];
+  engine.on('warning', ({ code, message }) => warnings.push(`${code} ${message}`));
+  const base = { prompt: 'a red circle', seed: 5, steps: 4, temperature: 2 };
+  const one = async (more: object) => (await engine.generate({ ...base, ...more }))[0];
+  const unguided = await one({ guidanceScale: 3, conditionalSteps: 0 });
+  const plain = await one({ guidanceScale: 1 });
+  t.same(tokensOf(plain), tokensOf(unguided));
+  t.equal(plain?.parameters.conditionalSteps, 4, 'the option itself stays as it was');
+  t.same(
+    tokensOf(await one({ guidanceScale: [3, 1] })),
+    tokensOf(await one({ guidanceScale: [3, 1], conditionalSteps: 3 })),
+  );
+  t.notSame(tokensOf(await one({ guidanceScale: [1, 3] })), tokensOf(plain));
+  t.same(tokensOf(await one({ guidanceScale: [1, 3], steps: 1 })), tokensOf(await one({ guidanceScale: 1, steps: 1 })));
+  t.same(warnings, []);
+  t.same(tokensOf(await one({ guidanceScale: 1, negativePrompt: 'blue' })), tokensOf(plain));
+  t.same(warnings, [
+    'NEGATIVE_PROMPT_UNUSED negativePrompt: expected a guidanceScale other than 1 in some step, got none; it has no effect',
+  ]);
+});
+
 t.test('knobs change the image', async (t) => {
   const engine = await engineFor(t);
   const base = {
