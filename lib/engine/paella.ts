@@ -16,6 +16,7 @@ import { loadNative } from '../native/loader.js';
 import type { WeightedText } from '../options/conditioning.js';
 import {
   type GenerateOptions,
+  guidedSteps,
   isTokenGrid,
   parametersOf,
   type ResolvedGenerateOptions,
@@ -48,7 +49,7 @@ import { readProfiles } from './engines.js';
 import { runHeardJob, runJob } from './jobs.js';
 import { resolveModel } from './model-folder.js';
 import { type PredictInput, predictRequest } from './predict.js';
-import { eventOf, guidedSteps, requestOf, stepOf } from './request.js';
+import { eventOf, requestOf, stepOf } from './request.js';
 import { EventQueue, type GenerateEvent } from './stream.js';
 import type { Condition, EngineStats, EngineWarning, ModelDomain, ModelInfo, TokenGrid } from './types.js';
 

@@ -1,18 +1,8 @@
 /** From resolved options to the native request, and from native events to public ones. */
 import type { NativeCondition, NativeEvent, NativeGenerateRequest } from '../native/contract.js';
-import type { ResolvedGenerateOptions } from '../options/generate-options.js';
+import { guidedSteps, type ResolvedGenerateOptions } from '../options/generate-options.js';
 import type { GenerateEvent } from './stream.js';
 import type { StepEvent } from './types.js';
-
-/**
- * How many steps need the unconditional pass. Guidance of 1 is the conditional prediction to the bit, and the steps at the
- * end that have it are spared the other pass.
- */
-export function guidedSteps({ guidanceScale, steps, conditionalSteps }: ResolvedGenerateOptions): number {
-  const [first, last] = guidanceScale;
-  if (first === 1 && (last === 1 || steps === 1)) return 0;
-  return last === 1 ? Math.min(conditionalSteps, steps - 1) : conditionalSteps;
-}
 
 export function requestOf(
   options: ResolvedGenerateOptions,

@@ -282,6 +282,20 @@ export function resolveGenerateOptions(options: GenerateOptions | string, model:
   };
 }
 
+/**
+ * How many steps need the unconditional pass. Guidance of 1 is the conditional prediction to the bit, and the steps at the
+ * end that have it are spared the other pass.
+ */
+export function guidedSteps({
+  guidanceScale,
+  steps,
+  conditionalSteps,
+}: Pick<ResolvedGenerateOptions, 'guidanceScale' | 'steps' | 'conditionalSteps'>): number {
+  const [first, last] = guidanceScale;
+  if (first === 1 && (last === 1 || steps === 1)) return 0;
+  return last === 1 ? Math.min(conditionalSteps, steps - 1) : conditionalSteps;
+}
+
 function pair(value: number | readonly [number, number]): [number, number] {
   return typeof value === 'number' ? [value, value] : [value[0], value[1]];
 }

@@ -121,7 +121,14 @@ t.test('stages', async (t) => {
   t.ok(sum > 0.5 * (unet + sample), `steps of ${sum} ms together hold the network's ${unet} ms`);
   const program = nativeProgram('paella_bench');
   if (program === undefined) t.match(row?.details, { floor: /paella_bench is not there/ });
-  else t.match(row?.floor, { gflop: Number, gflops: Number, ms: Number, share: Number });
+  else {
+    t.match(row?.floor, { gflop: Number, gflops: Number, ms: Number, share: Number });
+    const args = ['--scenario', 'stages', '--repeat', '1', '--warmup', '1', '--steps', '2'];
+    const [unguided] = await rowsOf(t, [...args, '--guidance-scale', '1']);
+    const [guided] = await rowsOf(t, [...args, '--guidance-scale', '3']);
+    t.equal(unguided?.details?.floor, 'of a step without guidance');
+    t.ok(Number(unguided?.floor?.gflop) < Number(guided?.floor?.gflop), 'guidance of 1 needs one pass');
+  }
 });
 
 t.test('scaling', async (t) => {

@@ -1,5 +1,6 @@
 /** `stages`: where the time of a call goes, by stage and by step, and what the products of a step would need alone. */
 import type { StageTimings } from '../../../engine/types.js';
+import { guidedSteps } from '../../../options/generate-options.js';
 import { floorOf, noFloorBecause, type PlainRate, plainRate } from '../floor.js';
 import { stageMedians, withSession } from '../session.js';
 import type { Configuration } from '../settings.js';
@@ -15,7 +16,9 @@ export async function stages(configuration: Configuration, bench: Bench): Promis
     await session.warmUp(before, (done) => progress('warm-up', done, before + repeat));
     const noFloor = noFloorBecause(session);
     // In these steps both conditions are computed.
-    const guided = session.parameters.conditionalSteps ?? 0;
+    const { steps: count = 1, conditionalSteps = 0, guidanceScale: scale = 1 } = session.parameters;
+    const guidanceScale: [number, number] = typeof scale === 'number' ? [scale, scale] : scale;
+    const guided = guidedSteps({ steps: count, conditionalSteps, guidanceScale });
     const rates: PlainRate[] = [];
     if (noFloor === undefined) rates.push(await plainRate(session, guided > 0, signal));
     const samples: number[] = [];
