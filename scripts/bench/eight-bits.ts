@@ -1,7 +1,7 @@
 /**
  * `npm run bench:int8`: what 8 bits save and what they change.
  *
- *   npm run bench:int8 -- [--only steps,encoder,pictures,memory] [--rounds 3] [--captions 400] [--output docs/int8-cpu-zen4.json]
+ *   npm run bench:int8 -- [--only steps,encoder,pictures,memory] [--rounds 3] [--captions 400] [--output docs/int8-cpu-zen5.json]
  *
  * - steps: a guided step of the 1-billion U-Net in bf16 and in int8, in turns
  * - encoder: ByT5-XL on 64 bytes with full weights and with weights of 8 bits, beside oneDNN's own rate, round by round
