@@ -120,6 +120,15 @@ export interface ResolvedLoadOptions {
   logger: Logger | undefined;
 }
 
+/** What `Paella.load()` uses for options that are not given and do not depend on the machine. */
+export const loadDefaults = {
+  maxBatch: 8,
+  maxDelayMs: 0,
+  maxQueue: 256,
+  memory: 'resident',
+  encoderWeights: 'full',
+} as const;
+
 /** Throws `ERR_INVALID_OPTION`. */
 export function resolveLoadOptions(options: LoadOptions = {}): ResolvedLoadOptions {
   const given = validate(schema, options, 'options of load');
@@ -135,11 +144,11 @@ export function resolveLoadOptions(options: LoadOptions = {}): ResolvedLoadOptio
     devices: given.devices ?? [given.device ?? 0],
     precision: given.precision ?? 'auto',
     threads: given.threads ?? 0,
-    maxBatch: given.maxBatch ?? 8,
-    maxDelayMs: given.maxDelayMs ?? 0,
-    maxQueue: given.maxQueue ?? 256,
-    memory: given.memory ?? 'resident',
-    encoderWeights: given.encoderWeights ?? 'full',
+    maxBatch: given.maxBatch ?? loadDefaults.maxBatch,
+    maxDelayMs: given.maxDelayMs ?? loadDefaults.maxDelayMs,
+    maxQueue: given.maxQueue ?? loadDefaults.maxQueue,
+    memory: given.memory ?? loadDefaults.memory,
+    encoderWeights: given.encoderWeights ?? loadDefaults.encoderWeights,
     signal: given.signal,
     onProgress: given.onProgress,
     logger: given.logger,

@@ -1,4 +1,5 @@
 /** `--compare`: how much longer B takes than A, row by row, with intervals; and what had no counterpart. */
+import { loadDefaults } from '../../options/load-options.js';
 import { invalidOption } from '../../options/validate.js';
 import type { BenchDocument, BenchRow } from './schema.js';
 import { type Interval, leastSamplesOfInterval, ratioOf, round } from './statistics.js';
@@ -116,18 +117,11 @@ function namesWithout(ignored: readonly string[]): string[] {
   return parameterNames.filter((name) => !ignored.includes(name));
 }
 
-/** What the engine does where nothing was given. */
-const engineDefaults: Partial<Record<string, unknown>> = {
-  maxBatch: 8,
-  maxDelayMs: 0,
-  memory: 'resident',
-  encoderWeights: 'full',
-};
-
 function parameterOf(row: BenchRow, name: string): unknown {
   if (name === 'rate')
     return row.server?.found ? `${row.server.found.percentile} ≤ ${row.server.found.limitMs} ms` : row.server?.rate;
-  return row[name as keyof BenchRow] ?? engineDefaults[name];
+  // An option that was given as what it is anyway measures the same.
+  return row[name as keyof BenchRow] ?? (loadDefaults as Record<string, unknown>)[name];
 }
 
 function grouped(rows: readonly BenchRow[], names: readonly string[]): Map<string, BenchRow[]> {

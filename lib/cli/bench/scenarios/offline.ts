@@ -1,5 +1,6 @@
 /** `offline`: throughput. Calls wait in the queue all the time, so that no batch begins late. */
 
+import { loadDefaults } from '../../../options/load-options.js';
 import { stageMedians, withSession } from '../session.js';
 import type { Configuration } from '../settings.js';
 import { round } from '../statistics.js';
@@ -17,7 +18,7 @@ export async function offline(given: Configuration, bench: Bench): Promise<void>
   const { repeat, concurrency } = settings;
   const before = warmupOf(settings.warmup);
   const full = fullBatches(given);
-  const maxQueue = Math.max(256, concurrency);
+  const maxQueue = Math.max(loadDefaults.maxQueue, concurrency);
   const configuration = { ...full, load: { ...full.load, maxQueue } };
   await withSession(configuration, bench, async (session) => {
     await session.warmUp(before, (done) => progress('warm-up', done, before + repeat));
