@@ -10,6 +10,7 @@ import argparse
 import math
 import random
 import time
+from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,6 +38,7 @@ UNCOUPLED = 0.07  # share of pictures whose image embedding says nothing about t
 # What a number of the image embedding may be, as quantiles of the normal distribution, so that the numbers have the size of
 # other activations. None is near k / n for n of 2 to 5: near such a border some tokens would choose the one, some the other.
 QUANTILES = torch.tensor([0.1, 0.29, 0.45, 0.55, 0.71, 0.9])
+LARGE_MORE = 3  # how many times as often scenes with something large come up: it takes many tokens, each of which may be wrong
 NO_IMAGE = 0.05  # share of captions, beside the empty ones, without an image embedding
 
 
@@ -128,6 +130,10 @@ class Batches:
 
     def __init__(self, work: Path, batch: int, scenes: int, seed: int):
         self.cache = load_cache(work, scenes)
+        self.shares = {
+            size: list(accumulate(LARGE_MORE if any(t.size == "large" for t in s.things) else 1 for s in pictures.scenes))
+            for size, pictures in self.cache.items()
+        }
         self.encoder = load_component(work, "text_encoder")
         self.batch, self.rng = batch, random.Random(seed)
         self.codes = CONFIG["unet"]["num_labels"]
@@ -138,7 +144,7 @@ class Batches:
         scenes, tokens, choices = self.cache[size]
         count = max(4, round(self.batch * 128 * 128 / (size[0] * size[1])))
         pairs = []
-        for i in self.rng.choices(range(len(scenes)), k=4 * count):
+        for i in self.rng.choices(range(len(scenes)), cum_weights=self.shares[size], k=4 * count):
             pairs.append(("" if self.rng.random() < UNCONDITIONAL else training_caption(self.rng, scenes[i]).text, i))
         pairs.sort(key=lambda pair: len(pair[0]))
         for k in range(0, len(pairs), count):
