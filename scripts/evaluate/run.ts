@@ -55,23 +55,28 @@ function samplerOptions(): GenerateOptions {
 const both = (value: number | readonly [number, number]): readonly [number, number] =>
   typeof value === 'number' ? [value, value] : value;
 
-function settingsOf(paella: Paella, options: GenerateOptions, seed: number): Settings {
-  const { defaults } = paella.model;
-  const steps = options.steps ?? defaults.steps;
-  // As resolveGenerateOptions() in lib/options: the model gives a share of the steps, and the last draw stays.
-  const renoised = Math.min(Math.max(0, steps - 1), Math.ceil((defaults.renoiseSteps / defaults.steps) * steps));
+/** What pictures are drawn with, as one that is drawn for this says. */
+async function settingsOf(paella: Paella, options: GenerateOptions, seed: number): Promise<Settings> {
+  const [image] = await paella.generate({ ...options, prompt: '', seed });
+  const parameters = known(image).parameters;
   return {
     model: paella.model.name,
     backend: paella.backend,
     precision: paella.precision,
-    width: options.width ?? defaults.width,
-    height: options.height ?? defaults.height,
-    steps,
-    renoiseSteps: options.renoiseSteps ?? renoised,
-    guidanceScale: both(options.guidanceScale ?? defaults.guidanceScale),
-    temperature: both(options.temperature ?? defaults.temperature),
+    width: known(parameters.width),
+    height: known(parameters.height),
+    steps: known(parameters.steps),
+    renoiseSteps: known(parameters.renoiseSteps),
+    guidanceScale: both(known(parameters.guidanceScale)),
+    temperature: both(known(parameters.temperature)),
     seed,
   };
+}
+
+/** For what the engine never leaves out, though its type allows it. */
+function known<T>(value: T | undefined): T {
+  if (value === undefined) throw new Error('a picture that does not say what it was drawn with');
+  return value;
 }
 
 function progress(section: string): Progress {
@@ -100,7 +105,7 @@ async function main(): Promise<void> {
   });
   try {
     const painter: Painter = { paella, options, seed, pictures: values.pictures, progress };
-    const settings = settingsOf(paella, options, seed);
+    const settings = await settingsOf(paella, options, seed);
     const reports: Record<string, SectionReport> = {};
     const sweeps: Record<string, Sweep> = {};
     const files: Record<string, string | Buffer> = {};

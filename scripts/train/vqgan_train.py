@@ -1,8 +1,8 @@
-"""Trains the bundled model's VQGAN: python vqgan_train.py WORK [--steps 5000,1500,6000,4000,3000,6000,8000]
+"""Trains the bundled model's VQGAN: python vqgan_train.py WORK [--steps 5000,1500,6000,4000,3000,6000,8000,6000]
 
 The tokens are given (alphabet.py), so that both halves learn with a teacher: the encoder by cross entropy to name the
 token of a piece of a picture, the decoder by L1 + L2 to draw the picture from tokens, without an adversary: flat scenes
-come out sharp without one. Seven rounds:
+come out sharp without one. Eight rounds:
 
 1. everything, codebook included;
 2. the same with frozen batch statistics, as inference will use them; from here on the decoder sees the encoder's tokens
@@ -11,7 +11,8 @@ come out sharp without one. Seven rounds:
 4. the decoder alone;
 5. the same on new pictures;
 6. and once more, with fewer of the encoder's mistakes: what the U-Net draws has none;
-7. and again.
+7. and again;
+8. and again, where the decoder is weakest: large pictures, and what is of many small parts.
 
 **The encoder is local:** a token sees its own 4 x 4 px and nothing else, so that the same piece of a picture is the same
 token wherever it stands. The decoder, which sees neighbours, finds what lies behind, and smooths.
@@ -33,7 +34,7 @@ from alphabet import (
     ACCENT_SHAPES, ACCENTS, CODES, FIRST_ACCENT, FIRST_MAIN, GRADIENT_LEVELS, GROUNDS, MAIN_SHAPES, shapes, tokens_of,
 )  # fmt: skip
 from common import CONFIG, Log
-from domain import COLOURS, DOMAIN, training_scene
+from domain import COLOURS, DOMAIN, Scene, training_scene
 from draw import background, draw
 from layout import place
 from model_folder import load_component, save_component
@@ -42,15 +43,26 @@ from vqgan import VQGAN, VqResBlock
 BATCH, CROP, RATE, LOG_EVERY = 16, 64, 3e-3, 100
 # Per round: the peak rate, and the share of pictures that the decoder draws from the encoder's tokens. The third round
 # has a function of its own.
-DESCENTS = [(RATE, 0.0), (0.4 * RATE, 0.5), (RATE, 0.0), (0.5 * RATE, 0.5), (0.4 * RATE, 0.5), (0.5 * RATE, 0.3), (0.5 * RATE, 0.3)]
+DESCENTS = [(RATE, 0.0), (0.4 * RATE, 0.5), (RATE, 0.0), (0.5 * RATE, 0.5), (0.4 * RATE, 0.5), (0.5 * RATE, 0.3), (0.5 * RATE, 0.3), (0.5 * RATE, 0.3)]
 WHOLE = [((128, 128), 500), ((64, 64), 300), ((96, 160), 200), ((192, 192), 200)]  # (height, width) and how many
+SIDES = (64, 128, 64, 128, 96, 128, 192, 128)  # of the pictures that crops come from, in turn
+LAST_SIDES = (192, 128, 192, 64, 192, 128, 192, 96)
+FIDDLY = ("boat", "house")  # in at least half of the last round's pictures
 Pictures = tuple[Tensor, Tensor]  # uint8 [n, H, W, 4]: RGB and whether the pixel is an object's; tokens int64 [n, H / 4, W / 4]
 
 
-def pictures(rng: random.Random, count: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+def fiddly_scene(rng: random.Random) -> Scene:
+    while True:
+        scene = training_scene(rng)
+        if any(thing.figure in FIDDLY for thing in scene.things):
+            return scene
+
+
+def pictures(rng: random.Random, count: int, height: int, width: int, fiddly: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """`fiddly`: the share of pictures that must show something of many small parts."""
     out, tokens = np.empty((count, height, width, 4), np.uint8), np.empty((count, height // 4, width // 4), np.int64)
     for i in range(count):
-        scene, coverage = training_scene(rng), {}
+        scene, coverage = (fiddly_scene if fiddly and rng.random() < fiddly else training_scene)(rng), {}
         image = draw(scene, place(rng, scene, width, height).placed, width, height, coverage)
         plain = np.rint(background(scene.background, width, height)).astype(np.uint8)
         out[i, ..., :3], out[i, ..., 3] = image, (image != plain).any(-1)
@@ -58,14 +70,14 @@ def pictures(rng: random.Random, count: int, height: int, width: int) -> tuple[n
     return out, tokens
 
 
-def object_crops(rng: random.Random, count: int) -> Pictures:
+def object_crops(rng: random.Random, count: int, sides: tuple[int, ...], fiddly: float) -> Pictures:
     """Crops of CROP px on the token grid around random object pixels, two from each picture: most of a picture is
     ground."""
     numbers = np.random.default_rng(rng.randrange(2**32))
     crops, cropped = [], []
     for i in range(count):
-        side = 128 if i % 2 else (64, 64, 96, 192)[i // 2 % 4]
-        (picture,), (tokens,) = pictures(rng, 1, side, side)
+        side = sides[i % len(sides)]
+        (picture,), (tokens,) = pictures(rng, 1, side, side, fiddly)
         ys, xs = np.nonzero(picture[..., 3])
         for k in numbers.integers(len(ys), size=2):
             y, x = (int(np.clip(v - CROP // 2 + numbers.integers(-16, 17), 0, side - CROP)) // 4 for v in (ys[k], xs[k]))
@@ -118,12 +130,12 @@ def make_local(model: VQGAN) -> None:
 
 
 class Data:
-    def __init__(self, seed: int, crops: int):
-        rng = random.Random(seed)
-        self.crops = object_crops(rng, crops)
+    def __init__(self, seed: int, crops: int, last: bool):
+        rng, fiddly = random.Random(seed), 0.5 if last else 0.0
+        self.crops = object_crops(rng, crops, LAST_SIDES if last else SIDES, fiddly)
         self.whole: list[Pictures] = []
         for size, count in WHOLE:
-            picture, tokens = pictures(rng, count, *size)
+            picture, tokens = pictures(rng, count, *size, fiddly)
             self.whole.append((torch.from_numpy(picture), torch.from_numpy(tokens)))
 
     def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -263,7 +275,7 @@ def run_encoder_round(model: VQGAN, log: Log, steps: int, before: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("work", type=Path)
-    parser.add_argument("--steps", default="5000,1500,6000,4000,3000,6000,8000", help="of the seven rounds")
+    parser.add_argument("--steps", default="5000,1500,6000,4000,3000,6000,8000,6000", help="of the eight rounds")
     parser.add_argument("--crops", type=int, default=6000)
     options = parser.parse_args()
     rounds = [int(n) for n in options.steps.split(",")]
@@ -289,7 +301,7 @@ def main() -> None:
                 run_encoder_round(model, log, steps, done)
             else:
                 if data is None or kind > 3:
-                    data = Data(kind + 1, options.crops)  # the last round on pictures of its own
+                    data = Data(kind + 1, options.crops, last=kind == 7)  # the last rounds on pictures of their own
                 run_round(model, data, log, kind, steps, done)
             save_component(saved, "vqgan", model)
         done += steps
