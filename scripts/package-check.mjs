@@ -60,7 +60,10 @@ function pack(folder) {
     expect(names.includes(wanted), `${wanted} in the tarball`);
   }
   const strays = names.filter(
-    (name) => !/^(dist\/|engines\/|models\/|prebuilds\/|package\.json$|README\.md$|LICENSE$|CHANGELOG\.md$)/.test(name),
+    (name) =>
+      !/^(dist\/|engines\/|models\/|prebuilds\/|package\.json$|README\.md$|LICENSE$|docs\/[\w-]+\.md$|CHANGELOG\.md$)/.test(
+        name,
+      ),
   );
   expect(strays.length === 0, `nothing but the listed files in the tarball, found ${strays.join(', ')}`);
   const tarball = path.join(folder, filename);

@@ -16,8 +16,15 @@ import {
 } from './options.js';
 import { type Arguments, type Command, runCommand, wrongUsage } from './run.js';
 
-function command(name: string, load: () => Promise<Command>) {
-  return (args: unknown) => runCommand(name, args as Arguments, knownOptions(), load);
+/** @param list the positional argument that takes what follows `--` */
+function command(name: string, load: () => Promise<Command>, list?: string) {
+  return (args: unknown) => runCommand(name, withRest(args as Arguments, list), knownOptions(), load);
+}
+
+function withRest({ '--': rest, ...args }: Arguments, list: string | undefined): Arguments {
+  if (!Array.isArray(rest) || rest.length === 0) return args;
+  if (list === undefined) return wrongUsage(`${String(rest[0])}: unexpected argument`, null, []);
+  return { ...args, [list]: [...((args[list] as unknown[] | undefined) ?? []), ...rest] };
 }
 
 function describe(parser: Argv): Argv {
@@ -26,7 +33,7 @@ function describe(parser: Argv): Argv {
       ['$0 [prompt..]', 'generate [prompt..]'],
       'draw images and write them to files',
       generateOptions,
-      command('generate', async () => (await import('./commands/generate.js')).run),
+      command('generate', async () => (await import('./commands/generate.js')).run, 'prompt'),
     )
     .command(
       'doctor',
@@ -62,25 +69,25 @@ function describe(parser: Argv): Argv {
       'convert <checkpoints..>',
       'turn checkpoints of PyTorch or safetensors into a model folder',
       convertOptions,
-      command('convert', async () => (await import('./commands/convert.js')).run),
+      command('convert', async () => (await import('./commands/convert.js')).run, 'checkpoints'),
     )
     .command(
       'pull <repository> [files..]',
       'fetch a repository of the Hugging Face hub into the cache',
       pullOptions,
-      command('pull', async () => (await import('./commands/pull.js')).run),
+      command('pull', async () => (await import('./commands/pull.js')).run, 'files'),
     )
     .command(
       'engine <action> [names..]',
       'TensorRT engines: build those of a model; list, inspect or clean what is cached',
       engineOptions,
-      command('engine', async () => (await import('./commands/engine.js')).run),
+      command('engine', async () => (await import('./commands/engine.js')).run, 'names'),
     )
     .command(
       'bench [files..]',
       'measure generation (options that take lists give a run for each combination), or compare results',
       benchOptions,
-      command('bench', async () => (await import('./commands/bench.js')).run),
+      command('bench', async () => (await import('./commands/bench.js')).run, 'files'),
     );
 }
 

@@ -1,8 +1,15 @@
 /** Where images go. */
-import { existsSync, statSync } from 'node:fs';
+import { constants, existsSync, statSync } from 'node:fs';
+import { access, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { PaellaError } from '../errors.js';
-import { formatOfPath, type ImageFormat, imageFormats } from '../images/generated-image.js';
+import { ioError, PaellaError } from '../errors.js';
+import {
+  checkEncodeOptions,
+  type EncodeOptions,
+  formatOfPath,
+  type ImageFormat,
+  imageFormats,
+} from '../images/generated-image.js';
 import { invalidOption } from '../options/validate.js';
 
 const extensionOf: Record<ImageFormat, string> = { png: '.png', jpeg: '.jpg', webp: '.webp', avif: '.avif' };
@@ -40,6 +47,19 @@ export class OutputPlan {
     }
   }
 
+  /** Whether images can be written this way, as far as that shows before. Throws `ERR_INVALID_OPTION`, `ERR_IO`. */
+  async check(encode: EncodeOptions): Promise<void> {
+    checkEncodeOptions(encode);
+    if (encode.quality !== undefined && this.format === 'png')
+      throw invalidOption(
+        'quality',
+        'nothing for PNG, which has no loss',
+        encode.quality,
+        'or choose another --format',
+      );
+    await checkWritable(this.#file ?? path.join(this.#folder, `image${extensionOf[this.format]}`));
+  }
+
   pathFor({ prompt, seed, count }: { prompt: string; seed: number; count: number }): string {
     const extension = extensionOf[this.format];
     if (this.#file !== undefined) {
@@ -60,6 +80,21 @@ export function checkOutput(output: unknown): string | undefined {
   if (output === undefined) return undefined;
   if (typeof output !== 'string' || output === '') throw invalidOption('output', 'one file or folder', output);
   return output;
+}
+
+/** Before hours of work rather than after. Throws `ERR_IO`. */
+export async function checkWritable(file: string): Promise<void> {
+  try {
+    const found = await stat(file).catch(() => undefined);
+    if (found?.isDirectory()) throw Object.assign(new Error('a folder'), { code: 'EISDIR' });
+    // Devices and pipes are written in place.
+    if (found && !found.isFile()) return await access(file, constants.W_OK);
+    const folder = path.dirname(file);
+    if (!(await stat(folder)).isDirectory()) throw Object.assign(new Error('no folder'), { code: 'ENOTDIR' });
+    await access(folder, constants.W_OK);
+  } catch (error) {
+    throw ioError('written', file, error);
+  }
 }
 
 function formatOfFile(file: string): ImageFormat {

@@ -57,18 +57,22 @@ function report(error: unknown, command: string, known: readonly string[], json:
     process.stderr.write(
       `paella ${command}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
     );
-    if (json) printJson({ error: { code: 'ERR_UNEXPECTED', message: String(error) } });
+    if (json && !documented) printJson({ error: { code: 'ERR_UNEXPECTED', message: String(error) } });
     return EXIT_FAILED;
   }
   const message = onCommandLine(error, known);
   process.stderr.write(`paella: ${message}\n`);
   if (error.remedy) process.stderr.write(`        ${error.remedy}\n`);
-  if (json) printJson({ error: { code: error.code, message, ...(error.remedy ? { remedy: error.remedy } : {}) } });
+  if (json && !documented)
+    printJson({ error: { code: error.code, message, ...(error.remedy ? { remedy: error.remedy } : {}) } });
   return error.code === 'ERR_INVALID_OPTION' ? EXIT_WRONG_USAGE : EXIT_FAILED;
 }
 
 /** Options of the library that are called otherwise here. */
 const otherNames: Record<string, string> = { previewEvery: 'preview' };
+
+/** Arguments without dashes, which yargs lists among the options. */
+const positional = new Set(['prompt', 'names', 'files']);
 
 /** 'guidanceScale: expected …' → '--guidance-scale: expected …', where it is an option of the command. */
 function onCommandLine({ code, message }: PaellaError, known: readonly string[]): string {
@@ -76,16 +80,22 @@ function onCommandLine({ code, message }: PaellaError, known: readonly string[])
   if (code !== 'ERR_INVALID_OPTION' && code !== 'ERR_MODEL_NOT_FOUND' && code !== 'ERR_MODEL_FORMAT') return message;
   return message.replace(/^([a-z][A-Za-z]*):/, (whole, name: string) => {
     const option = otherNames[name] ?? kebab(name);
-    return known.includes(option) && option !== 'prompt' ? `--${option}:` : whole;
+    return known.includes(option) && !positional.has(option) ? `--${option}:` : whole;
   });
 }
 
 export function wrongUsage(message: string | null, error: Error | null, known: readonly string[]): never {
   // yargs calls this with its own errors too, whose message is the first argument; anything else is a defect.
   if (error && error.name !== 'YError') throw error;
-  const unknown = message?.match(/^Unknown arguments?: ([\w-]+)/)?.[1];
-  const suggestion = unknown === undefined ? undefined : nearest(unknown, known);
-  const reason = unknown === undefined ? (message ?? 'wrong usage') : `--${kebab(unknown)}: unknown option`;
+  const unknown = message?.match(/^Unknown arguments?: ([^,]+)/)?.[1];
+  const isOption =
+    unknown !== undefined && process.argv.some((text) => text.startsWith('-') && kebab(text).includes(kebab(unknown)));
+  const suggestion = isOption ? nearest(unknown, known) : undefined;
+  const reason = isOption
+    ? `--${kebab(unknown)}: unknown option`
+    : unknown !== undefined
+      ? `${unknown}: unexpected argument`
+      : (message ?? 'wrong usage');
   const text = `${reason}${suggestion ? `, did you mean --${suggestion}?` : ''}`;
   const remedy = 'run `paella --help`';
   process.stderr.write(`paella: ${text}\n        ${remedy}\n`);
@@ -94,9 +104,16 @@ export function wrongUsage(message: string | null, error: Error | null, known: r
   process.exit(EXIT_WRONG_USAGE);
 }
 
-/** One document. */
 export function printJson(value: unknown): void {
-  process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
+  printDocument(JSON.stringify(value, null, 2));
+}
+
+let documented = false;
+
+/** The one document that --json promises; an error that comes later is told on stderr alone. */
+export function printDocument(json: string): void {
+  documented = true;
+  print(json);
 }
 
 export function print(line = ''): void {

@@ -47,7 +47,9 @@ function isCopy(a: FoundComponent, b: FoundComponent): boolean {
 
 export function missingComponents(chosen: readonly FoundComponent[]): ComponentName[] {
   const there = new Set(chosen.map(({ component }) => component.name));
-  return components.filter(({ name, required }) => required && !there.has(name)).map(({ name }) => name);
+  // The prior reads what CLIP's text encoder makes of the prompt.
+  const needed = (name: ComponentName, required: boolean) => required || (name === 'clip_text' && there.has('prior'));
+  return components.filter(({ name, required }) => needed(name, required) && !there.has(name)).map(({ name }) => name);
 }
 
 /** What one makes must be what the next takes. */

@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { ioError, PaellaError } from '../errors.js';
+import { componentNames } from './components/component.js';
 import type { ComponentFile } from './write-component.js';
 
 const JOURNAL = 'journal.json';
@@ -187,13 +188,27 @@ export async function checkTarget(target: string, overwrite: boolean): Promise<v
   });
   if (names === undefined || names.length === 0) return;
   if (!overwrite) throw exists(target, 'a folder that is not empty');
-  // Only what this command makes is replaced by it.
-  if (!names.includes('model_index.json')) throw exists(target, 'a folder that is no model folder');
+  // Only what this command makes is replaced by it. Pipelines of diffusers have a model_index.json, too.
+  if (!(await isModelFolder(target))) throw exists(target, 'a folder that is no model folder');
+  const stranger = names.find((name) => !ownNames.has(name));
+  if (stranger !== undefined) throw exists(target, `a model folder with ${stranger}, which is no part of a model,`);
+}
+
+const INDEX = 'model_index.json';
+const ownNames = new Set<string>([...componentNames, INDEX, 'generation_config.json', 'domain.json']);
+
+async function isModelFolder(folder: string): Promise<boolean> {
+  try {
+    const index = JSON.parse(await readFile(path.join(folder, INDEX), 'utf8')) as { format?: unknown } | null;
+    return index?.format === 'paella-native';
+  } catch {
+    return false;
+  }
 }
 
 function exists(target: string, what: string): PaellaError {
   return new PaellaError('ERR_IO', `${target}: cannot be written: there is ${what} already`, {
-    remedy: `choose another name${what.startsWith('a file') || what.includes('no model') ? '' : ', or overwrite it (--force)'}`,
+    remedy: `choose another name${what.includes('not empty') ? ', or overwrite it (--force)' : ''}`,
   });
 }
 

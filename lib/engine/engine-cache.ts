@@ -9,6 +9,7 @@ import { homedir } from 'node:os';
 import path from 'node:path';
 import { z } from 'zod';
 import { ioError } from '../errors.js';
+import { validate } from '../options/validate.js';
 
 /** What is told of a plan: the JSON file beside it. */
 export interface CachedEngine {
@@ -156,17 +157,24 @@ async function sha256(file: string): Promise<string> {
   return hash.digest('hex');
 }
 
+const cleanSchema = z.strictObject({
+  all: z.boolean().optional().describe('true or false'),
+  names: z.array(z.string()).readonly().optional().describe('names of engines'),
+});
+
 /**
  * Removes plans: those that are named, or all, or else those that would not be used anyway, and what killed builders left
- * behind. Safe beside builders and engines that run. Resolves with the removed files; rejects with `ERR_IO`.
+ * behind. Safe beside builders and engines that run. Resolves with the removed files; rejects with `ERR_INVALID_OPTION`,
+ * `ERR_IO`.
  */
-export async function cleanEngines(options: { all?: boolean; names?: readonly string[] } = {}): Promise<string[]> {
+export async function cleanEngines(
+  options: { all?: boolean | undefined; names?: readonly string[] | undefined } = {},
+): Promise<string[]> {
+  const { all, names } = validate(cleanSchema, options, 'options of cleanEngines');
   const folder = engineFolder();
   const files = await filesOf(folder);
   const engines = await listEngines();
-  const doomed = engines.filter(
-    ({ name, problem }) => options.all || (options.names ? options.names.includes(name) : problem !== undefined),
-  );
+  const doomed = engines.filter(({ name, problem }) => all || (names ? names.includes(name) : problem !== undefined));
   const removed: string[] = [];
   const remove = async (name: string) => {
     if (!files.includes(name)) return;

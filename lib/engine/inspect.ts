@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { loadNative } from '../native/loader.js';
 import { integer, oneOf, signal } from '../options/fields.js';
-import { validate } from '../options/validate.js';
+import { invalidOption, validate } from '../options/validate.js';
 import { modelInfoOf } from './describe.js';
 import { domainOf } from './domain.js';
 import { runJob } from './jobs.js';
@@ -52,6 +52,8 @@ const schema = z.strictObject({
  */
 export async function inspectModel(model = 'tiny', options: InspectOptions = {}): Promise<ModelInspection> {
   const given = validate(schema, options, 'options of inspectModel');
+  if (typeof model !== 'string' || model === '')
+    throw invalidOption('model', 'a name, a folder or a repository', model);
   given.signal?.throwIfAborted();
   const request = {
     model: await resolveModel(model, { signal: given.signal }),

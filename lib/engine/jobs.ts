@@ -4,9 +4,13 @@ import type { NativeJob } from '../native/contract.js';
 
 /**
  * Starts a native job and waits for it. An aborted signal cancels it and the call rejects with `signal.reason`, also
- * when the abort came too late to save the work.
+ * when the abort came too late to save the work: `discard` then gets the result.
  */
-export async function runJob<T>(start: () => NativeJob<T>, signal?: AbortSignal): Promise<T> {
+export async function runJob<T>(
+  start: () => NativeJob<T>,
+  signal?: AbortSignal,
+  discard?: (result: T) => Promise<void>,
+): Promise<T> {
   signal?.throwIfAborted();
   let job: NativeJob<T>;
   try {
@@ -18,6 +22,7 @@ export async function runJob<T>(start: () => NativeJob<T>, signal?: AbortSignal)
   signal?.addEventListener('abort', cancel, { once: true });
   try {
     const result = await job.promise;
+    if (signal?.aborted) await discard?.(result);
     signal?.throwIfAborted();
     return result;
   } catch (error) {
@@ -49,10 +54,11 @@ export async function runHeardJob<T, E>(
       job?.cancel();
     }
   };
-  const result = await runJob(() => {
+  const begin = () => {
     job = start(listener ? hear : null);
     return job;
-  }, signal).catch((error: unknown) => {
+  };
+  const result = await runJob(begin, signal, discard).catch((error: unknown) => {
     throw thrown ? thrown.error : error;
   });
   if (!thrown) return result;

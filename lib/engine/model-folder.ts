@@ -42,6 +42,12 @@ export async function resolveModel(model: string, { signal, onProgress }: Resolv
   return hubModelFolder(repository, {
     signal,
     onProgress: onProgress && (({ loaded, total }) => onProgress({ phase: 'download', loaded, total })),
+  }).catch((error: unknown) => {
+    // A mistyped path looks like a repository.
+    const isOfHub = error instanceof PaellaError && !error.message.startsWith('model: ');
+    if (!isOfHub || (error.code !== 'ERR_NETWORK' && error.code !== 'ERR_MODEL_NOT_FOUND')) throw error;
+    const message = `model: there is no folder ${folder}, and as a repository: ${error.message}`;
+    throw new PaellaError(error.code, message, { remedy: error.remedy, cause: error });
   });
 }
 

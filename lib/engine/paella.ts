@@ -189,7 +189,7 @@ export class Paella implements AsyncDisposable {
   async encodeImage(image: ImageInput): Promise<TokenGrid> {
     this.#checkAlive();
     const { pixelsPerToken: multiple, maxSize } = this.model;
-    const { data, width, height } = cropToMultiple(await readPixels(image), multiple);
+    const { data, width, height } = cropToMultiple(await this.#whileReading(readPixels(image)), multiple);
     if (width > maxSize || height > maxSize) {
       throw invalidOption(
         'image',
@@ -355,7 +355,11 @@ export class Paella implements AsyncDisposable {
   }
 
   async #pictures(imagePrompts: readonly ImageInput[]): Promise<Uint8Array[]> {
-    const reading = clipPixels(imagePrompts, this.#native.info.clipImageSize);
+    return this.#whileReading(clipPixels(imagePrompts, this.#native.info.clipImageSize));
+  }
+
+  /** `dispose()` waits for calls that came before it, also for those that are not in the queue yet. */
+  async #whileReading<T>(reading: Promise<T>): Promise<T> {
     this.#reading.add(reading);
     try {
       return await reading;

@@ -15,9 +15,9 @@ export type ImageFormat = (typeof imageFormats)[number];
 export interface EncodeOptions {
   /** Whether the parameters go into the file. Default true. */
   metadata?: boolean | undefined;
-  /** JPEG, WebP, AVIF: 1 to 100. Default: sharp's (80, 80, 50). */
+  /** JPEG, WebP, AVIF: 1 to 100; PNG has none. Default: sharp's (80, 80, 50). */
   quality?: number | undefined;
-  /** WebP and AVIF: no loss. Default false. */
+  /** WebP and AVIF: no loss. Default false; PNG always, JPEG never. */
   lossless?: boolean | undefined;
 }
 
@@ -26,6 +26,13 @@ const encodeSchema = z.strictObject({
   quality: integer(1, 100),
   lossless: z.boolean().optional().describe('true or false'),
 });
+
+type CheckedEncodeOptions = z.output<typeof encodeSchema>;
+
+/** Throws `ERR_INVALID_OPTION`. */
+export function checkEncodeOptions(options: EncodeOptions): CheckedEncodeOptions {
+  return validate(encodeSchema, options, 'options of encode');
+}
 
 const extensions: Record<string, ImageFormat> = {
   '.png': 'png',
@@ -86,7 +93,7 @@ export class GeneratedImage {
   /** The bytes of an image file, by default PNG. Throws `ERR_INVALID_OPTION`. */
   async encode(format: ImageFormat = 'png', options: EncodeOptions = {}): Promise<Buffer> {
     if (!imageFormats.includes(format)) throw invalidOption('format', `one of ${imageFormats.join(', ')}`, format);
-    const { metadata = true, quality, lossless } = validate(encodeSchema, options, 'options of encode');
+    const { metadata = true, quality, lossless } = checkEncodeOptions(options);
     const settings = { ...(quality === undefined ? {} : { quality }), ...(lossless === undefined ? {} : { lossless }) };
     const { default: sharp } = await import('sharp');
     const raw = { width: this.width, height: this.height, channels: this.channels };

@@ -37,8 +37,9 @@ async function readBytes(
   option: string,
 ): Promise<{ name: string; bytes: Uint8Array }> {
   if (input instanceof Uint8Array) return { name: option, bytes: input };
-  const path = input instanceof URL ? fileURLToPath(input) : input;
+  let path = String(input);
   try {
+    if (input instanceof URL) path = fileURLToPath(input);
     return { name: path, bytes: await readFile(path) };
   } catch (error) {
     throw ioError('read', path, error);

@@ -51,9 +51,9 @@ export interface GenerateOptions {
   /** Steps after which part of the tokens is made noise again. Default: the model's share of `steps`. */
   renoiseSteps?: number | undefined;
   /** How strongly to follow the prompt; 1 is no guidance. One number, or [first, last] step. */
-  guidanceScale?: number | [number, number] | undefined;
+  guidanceScale?: number | readonly [number, number] | undefined;
   /** Of the draw of each token; small is cautious. One number, or [first, last] step. */
-  temperature?: number | [number, number] | undefined;
+  temperature?: number | readonly [number, number] | undefined;
   /** Guided steps; the rest run without guidance, at half the cost. Default: the model's share of `steps`. */
   conditionalSteps?: number | undefined;
   /** Draw at random ('multinomial', the default) or take the likeliest token. */
@@ -290,7 +290,7 @@ export function guidedSteps({
   guidanceScale,
   steps,
   conditionalSteps,
-}: Pick<ResolvedGenerateOptions, 'guidanceScale' | 'steps' | 'conditionalSteps'>): number {
+}: Pick<ResolvedGenerateOptions, 'steps' | 'conditionalSteps'> & { guidanceScale: readonly [number, number] }): number {
   const [first, last] = guidanceScale;
   if (first === 1 && (last === 1 || steps === 1)) return 0;
   return last === 1 ? Math.min(conditionalSteps, steps - 1) : conditionalSteps;

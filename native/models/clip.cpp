@@ -159,6 +159,7 @@ ClipTextConfig ClipTextConfig::from_json(const Json& json, const std::string& la
   read_tower(config, reader, label);
   config.context_length = reader.integer("context_length", 2, 1 << 16);
   config.vocab_size = reader.integer("vocab_size", 3, 1 << 24);
+  reader.check_all_read();
   return config;
 }
 
@@ -234,6 +235,7 @@ ClipImageConfig ClipImageConfig::from_json(const Json& json, const std::string& 
   read_tower(config, reader, label);
   config.image_size = reader.integer("image_size", 1, 4096);
   config.patch_size = reader.integer("patch_size", 1, 4096);
+  reader.check_all_read();
   if (config.image_size % config.patch_size != 0)
     fail(ErrorCode::model_format, label, ": patch_size: expected a divisor of the image_size ", config.image_size,
          ", got ", config.patch_size);

@@ -38,6 +38,7 @@ PriorConfig PriorConfig::from_json(const Json& json, const std::string& label) {
   config.c_r = reader.integer("c_r", 2, most);
   config.num_layers = reader.integer("num_layers", 1, 1000);
   config.epsilon = static_cast<float>(reader.number_or("layer_norm_epsilon", 1e-5, 1e-12, 1.0));
+  reader.check_all_read();
   if (config.c_r % 2 != 0) fail(ErrorCode::model_format, label, ": c_r: expected an even number, got ", config.c_r);
   return config;
 }

@@ -54,6 +54,8 @@ std::int64_t load_component(const ModelConfig& config, const std::string& compon
     throw Error(error.code(), concat(path, ": ", error.what()), error.remedy());
   }
   source->check_all_used();
+  // Tensors that nothing is made of (a counter of BatchNorm) are not told of one by one.
+  if (progress && state.loaded < state.total) progress({component, state.total, state.total});
   const std::int64_t parameters = loader.parameters();
 #if defined(__GLIBC__)
   // The f32 copies of tensors have come and gone; glibc would keep some hundred megabytes of them.

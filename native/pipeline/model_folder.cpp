@@ -111,6 +111,9 @@ ModelConfig read_folder(const std::string& folder) {
          describe(*index.find("components")));
   std::vector<std::string> optional;
   if (index.find("optional_components") != nullptr) optional = reader.strings("optional_components");
+  reader.ignore("licence");
+  reader.ignore("image_embedding");  // read below
+  reader.check_all_read();
   const auto component = [&](const std::string& name) { return folder + "/" + name + "/config.json"; };
   for (const std::string& name : optional) {
     const Json json = Json::parse_file(component(name));

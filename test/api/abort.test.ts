@@ -1,7 +1,8 @@
 // Aborted calls reject with signal.reason, wherever they are.
+import { readFileSync } from 'node:fs';
 import t from 'tap';
-import { Paella } from '../../lib/index.js';
-import { engineFor, longJob, rejection, testModel } from './support/engine.js';
+import { generate, type LoadProgress, Paella } from '../../lib/index.js';
+import { engineFor, longJob, rejection, sleep, testModel } from './support/engine.js';
 
 t.test('before the call', async (t) => {
   const engine = await engineFor(t);
@@ -10,6 +11,41 @@ t.test('before the call', async (t) => {
   t.equal(await rejection(engine.generate({ prompt: 'a', signal })), reason);
   t.equal(await rejection(Paella.load({ model: testModel, signal })), reason);
   t.equal(engine.stats().jobs.done, 0);
+});
+
+t.test('in the last moment of loading', async (t) => {
+  const threads = () => Number(readFileSync('/proc/self/status', 'utf8').match(/Threads:\t(\d+)/)?.[1]);
+  const late = async () => {
+    const stop = new AbortController();
+    const reason = new Error('too late');
+    const onProgress = ({ phase, loaded, total }: LoadProgress) => {
+      if (phase === 'vqgan' && loaded === total) stop.abort(reason);
+    };
+    t.equal(
+      await rejection(Paella.load({ model: testModel, backend: 'cpu', signal: stop.signal, onProgress })),
+      reason,
+    );
+  };
+  await late();
+  if (process.platform !== 'linux') return;
+  const before = threads();
+  for (let i = 0; i < 4; i++) await late();
+  for (let i = 0; i < 100 && threads() > before; i++) await sleep(50); // threads end a little after they are joined
+  t.ok(threads() <= before, `what was loaded is freed: ${threads()} threads, ${before} before`);
+});
+
+t.test('while the shared engine loads', async (t) => {
+  const load = { model: testModel, backend: 'cpu' } as const;
+  const reason = new Error('no more');
+  t.equal(await rejection(generate({ prompt: 'a', signal: AbortSignal.abort(reason) }, load)), reason);
+  const stop = new AbortController();
+  const waiting = rejection(generate({ prompt: 'a', steps: 1, signal: stop.signal }, load));
+  stop.abort(reason);
+  t.equal(await waiting, reason);
+  const late = await rejection(generate({ prompt: 'a', steps: 1, deadlineMs: 1 }, { ...load, maxBatch: 3 }));
+  t.match(late, { code: 'ERR_DEADLINE', message: /^deadlineMs: expected to start within 1 ms, / });
+  const [image] = await generate({ prompt: 'a', steps: 1, deadlineMs: 600_000 }, load);
+  t.ok(image, 'others go on waiting for the engine');
 });
 
 t.test('between two steps', async (t) => {

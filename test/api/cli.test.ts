@@ -70,6 +70,12 @@ t.test('--output and --format', async (t) => {
     2,
     /^paella: --format: expected png, as the file name says, or nothing, got "webp"\n/,
   );
+  await fails(
+    ['x', '-o', 'a.jpg', '--quality', '500'],
+    2,
+    /^paella: --quality: expected an integer between 1 and 100, got 500\n/,
+  );
+  await fails(['x', '--quality', '9'], 2, /^paella: --quality: expected nothing for PNG, which has no loss, got 9\n/);
   await fails(['x', '--format', 'bmp'], 2, /^paella: --format: expected one of png, jpeg, webp, avif, got "bmp"\n/);
 });
 
@@ -79,6 +85,13 @@ t.test('wrong usage', async (t) => {
     [[...model], /^paella: prompt: expected some words, got undefined\n {8}run `paella --help`\n$/],
     [['x', '--guidence-scale', '4'], /^paella: --guidence-scale: unknown option, did you mean --guidance-scale\?\n/],
     [['x', '--zzz'], /^paella: --zzz: unknown option\n/],
+    [['doctor', 'foo'], /^paella: foo: unexpected argument\n/],
+    [['doctor', '--', 'foo'], /^paella: foo: unexpected argument\n/],
+    [['engine', 'list', 'foo'], /^paella: names: expected nothing behind list, got \["foo"\]\n/],
+    [
+      ['x', '--attention-weights', '1', '--attention-weights', '2', ...model],
+      /^paella: --attention-weights: expected /,
+    ],
     [['x', '--seed'], /Not enough arguments following: seed/],
     [['x', '--width', '1', ...model], /^paella: --width: expected a multiple of \d+ between \d+ and \d+, got 1\n$/],
     [['x', '--steps', 'many', ...model], /^paella: --steps: expected an integer between 1 and 1000, got "many"\n$/],
@@ -277,6 +290,15 @@ t.test('encode and decode', async (t) => {
     ['nonsense', /got something that is not JSON/],
     ['{"tokens":[1]}', /got another document/],
     ['{"width":2,"height":2,"tokens":[1]}', /got 1 tokens for 2 × 2/],
+    ['{"width":1,"height":2,"tokens":[1,-1]}', /bad\.json: tokens\[1\]: expected an integer from 0 to \d+, got -1\n/],
+    [
+      '{"width":1,"height":1,"tokens":[4294967297]}',
+      /tokens\[0\]: expected an integer from 0 to \d+, got 4294967297\n/,
+    ],
+    [
+      '{"width":1,"height":1,"tokens":[99999]}',
+      /bad\.json: tokens\[0\]: expected an integer from 0 to \d+, got 99999\n/,
+    ],
   ] as const) {
     writeFileSync(path.join(cwd, 'bad.json'), content);
     const outcome = await paella(['decode', 'bad.json', '-o', 'c.png', ...model], { cwd });
@@ -284,6 +306,9 @@ t.test('encode and decode', async (t) => {
     t.match(outcome.stderr, message);
   }
   t.notOk(existsSync(path.join(cwd, 'c.png')));
+  writeFileSync(path.join(cwd, 'other.json'), JSON.stringify({ ...grid, model: 'other' }));
+  const foreign = await paella(['decode', 'other.json', '-o', 'd.png', ...model], { cwd });
+  t.match(foreign, { code: 0, stderr: /^paella: other\.json: tokens of the model other, decoded by / });
   const none = await paella(['encode', 'none.png', ...model], { cwd });
   t.equal(none.code, 1);
   t.match(none.stderr, /^paella: none\.png: cannot be read: no such file or folder\n/);

@@ -155,6 +155,14 @@ t.test('an impatient second dispose', async (t) => {
   t.equal((await job).code, 'ERR_DISPOSED');
 });
 
+t.test('dispose waits for a picture that is still read', async (t) => {
+  const engine = await engineFor(t);
+  const [image] = await engine.generate({ prompt: 'a', steps: 1, seed: 1 });
+  const encoding = engine.encodeImage((await image?.encode()) ?? '');
+  await engine.dispose();
+  t.equal((await encoding).width, image?.tokens.width);
+});
+
 t.test('after dispose', async (t) => {
   const engine = await engineFor(t);
   const [image] = await engine.generate({ prompt: 'a', steps: 1, seed: 1 });

@@ -117,6 +117,14 @@ t.test('files', async (t) => {
       /format_version.*99/,
     ],
     [
+      'index with a key that does not exist',
+      (f) =>
+        editJson(path.join(f, 'model_index.json'), (j) => {
+          j.image_embeding = j.image_embedding;
+        }),
+      /model_index\.json: unknown entry "image_embeding"/,
+    ],
+    [
       'index with levels of an image embedding that are no numbers',
       (f) =>
         editJson(path.join(f, 'model_index.json'), (j) => {

@@ -4,8 +4,10 @@ import { readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import t from 'tap';
 import { elementCount } from '../../lib/checkpoints/tensors.js';
+import { missingComponents } from '../../lib/convert/choose.js';
 import type { ComponentName } from '../../lib/convert/components/component.js';
 import { componentOf, components } from '../../lib/convert/components/table.js';
+import type { FoundComponent } from '../../lib/convert/identify.js';
 import { candidatesOfSize, type KnownFile, knownFiles } from '../../lib/convert/known-files.js';
 import { convert } from '../../lib/index.js';
 import { temporaryFolder } from '../api/support/engine.js';
@@ -128,4 +130,12 @@ t.test('published files are recognised by their hash', async (t) => {
     /paella_v3\.pt is as large as ours: paella_v3\.pt but has other contents \(sha256 [0-9a-f]{64}\)/,
   );
   t.equal(statSync(other.folder).isDirectory(), true);
+});
+
+t.test('what a model cannot do without', (t) => {
+  const chosen = (names: ComponentName[]) => names.map((name) => ({ component: { name } }) as FoundComponent);
+  t.same(missingComponents(chosen(['unet', 'text_encoder', 'vqgan'])), []);
+  t.same(missingComponents(chosen(['unet', 'text_encoder', 'vqgan', 'prior'])), ['clip_text'], 'which the prior reads');
+  t.same(missingComponents(chosen(['vqgan', 'clip_image'])), ['text_encoder', 'unet']);
+  t.end();
 });

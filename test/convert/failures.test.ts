@@ -195,6 +195,17 @@ t.test('where it is written', async (t) => {
     /a folder that is no model folder already/,
   );
   t.equal(readFileSync(path.join(output, 'thesis.txt'), 'utf8'), 'mine');
+  // A pipeline of diffusers has a file of that name, too.
+  writeFileSync(path.join(output, 'model_index.json'), '{"_class_name": "StableDiffusionPipeline"}');
+  await rejectsWith(t, convert(official, { output, overwrite: true }), 'ERR_IO', /a folder that is no model folder/);
+  writeFileSync(path.join(output, 'model_index.json'), '{"format": "paella-native"}');
+  await rejectsWith(
+    t,
+    convert(official, { output, overwrite: true }),
+    'ERR_IO',
+    /there is a model folder with thesis\.txt, which is no part of a model, already/,
+  );
+  t.equal(readFileSync(path.join(output, 'thesis.txt'), 'utf8'), 'mine');
   t.same(readdirSync(folder), ['model']);
   if (process.getuid?.() !== 0) {
     chmodSync(folder, 0o500);

@@ -14,6 +14,7 @@ import {
   Paella,
   PaellaError,
   type PullReport,
+  presets,
   pull,
   type StageTimings,
   type TokenGrid,
@@ -42,6 +43,7 @@ export async function use(): Promise<void> {
   await using engine = await Paella.load(load);
   const options: GenerateOptions = { prompt: 'a', guidanceScale: [1, 2], seed: undefined, onStep: (e) => e.step };
   const images = await engine.generate(options);
+  await engine.generate({ prompt: 'a', ...presets.blog, guidanceScale: engine.model.defaults.guidanceScale });
   exactly<Equal<typeof images, GeneratedImage[]>>();
   const [image] = await generate('a red circle', load);
   if (!image) return;

@@ -1,9 +1,6 @@
 /** paella bench: a scenario, measured for each combination of the options that are lists; or results compared. */
 import { setMaxListeners } from 'node:events';
-import { constants } from 'node:fs';
-import { access, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { ioError } from '../../errors.js';
 import { writeAtomically } from '../../images/files.js';
 import { invalidOption } from '../../options/validate.js';
 import { checkChart, writeChart } from '../bench/chart-of-rows.js';
@@ -26,11 +23,12 @@ import {
   commandOf,
   configurationsOf,
   measuringOptions,
+  quoted,
   settingsOf,
 } from '../bench/settings.js';
-import { checkOutput } from '../output.js';
+import { checkOutput, checkWritable } from '../output.js';
 import { Progress } from '../progress.js';
-import { type Arguments, type Context, print } from '../run.js';
+import { type Arguments, type Context, print, printDocument } from '../run.js';
 
 const scenarios = { single, offline, server, stages, cold, soak };
 
@@ -46,7 +44,12 @@ export async function run(args: Arguments, { signal, json }: Context): Promise<u
     throw invalidOption('compare', 'this option before names of files', args.files);
   if (args.ignore !== undefined) throw invalidOption('ignore', 'nothing without --compare', args.ignore);
 
-  const document: BenchDocument = { schema: schemaName, environment: await environment(), rows: [] };
+  const document: BenchDocument = {
+    schema: schemaName,
+    environment: await environment(),
+    command: ['paella', ...process.argv.slice(2).map(quoted)].join(' '),
+    rows: [],
+  };
   let failure: unknown;
   try {
     await measure(args, document, signal);
@@ -120,21 +123,6 @@ function outputOf(args: Arguments, json: boolean): { format: ReportFormat; outpu
   return { format: (wanted[0] ?? (isFormat(extension) ? extension : 'md')) as ReportFormat, output };
 }
 
-/** Before hours of work rather than after. */
-async function checkWritable(file: string): Promise<void> {
-  try {
-    const found = await stat(file).catch(() => undefined);
-    if (found?.isDirectory()) throw Object.assign(new Error('a folder'), { code: 'EISDIR' });
-    // Devices and pipes are written in place.
-    if (found && !found.isFile()) return await access(file, constants.W_OK);
-    const folder = path.dirname(file);
-    if (!(await stat(folder)).isDirectory()) throw Object.assign(new Error('no folder'), { code: 'ENOTDIR' });
-    await access(folder, constants.W_OK);
-  } catch (error) {
-    throw ioError('written', file, error);
-  }
-}
-
 async function write(
   document: BenchDocument,
   format: ReportFormat,
@@ -146,11 +134,12 @@ async function write(
     : undefined;
   const text = report(document, format);
   const shown = format === 'md' && pairs !== undefined ? `${text}\n\n${pairs}` : text;
-  if (output === undefined) print(shown);
+  const show = format === 'json' ? printDocument : print;
+  if (output === undefined) show(shown);
   else
     await writeAtomically(output, `${shown}\n`).catch((error: unknown) => {
       // The file cannot have them, but nobody has to measure again.
-      print(shown);
+      show(shown);
       throw error;
     });
   if (chart !== undefined && document.rows.length > 0) await writeChart(chart, document);

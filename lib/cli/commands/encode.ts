@@ -1,12 +1,13 @@
 /** paella encode <image> */
 import { writeAtomically } from '../../images/files.js';
-import { checkOutput } from '../output.js';
+import { checkOutput, checkWritable } from '../output.js';
 import { loadEngine } from '../progress.js';
 import { type Arguments, type Context, print } from '../run.js';
 import { loadValues } from '../values.js';
 
 export async function run(args: Arguments, { signal, json }: Context): Promise<undefined> {
   const output = checkOutput(args.output);
+  if (output !== undefined) await checkWritable(output);
   const engine = await loadEngine({ ...loadValues(args), signal });
   try {
     const { tokens, width, height } = await engine.encodeImage(String(args.image));

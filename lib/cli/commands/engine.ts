@@ -100,7 +100,8 @@ async function build(names: string[], args: Arguments, { signal, json }: Context
   }
 }
 
-async function list(_names: string[], _args: Arguments, { json }: Context): Promise<void> {
+async function list(names: string[], _args: Arguments, { json }: Context): Promise<void> {
+  if (names.length > 0) throw invalidOption('names', 'nothing behind list', names, 'see one with engine inspect');
   const engines = await listEngines();
   if (json) return printJson({ folder: engineFolder(), engines });
   if (engines.length === 0) return print(`no engines in ${engineFolder()}`);

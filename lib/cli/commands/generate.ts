@@ -29,11 +29,12 @@ const sampling = [
 
 export async function run(args: Arguments, { signal, json }: Context): Promise<undefined> {
   // No words at all is a mistake, "" is a prompt.
-  const words = [...((args.prompt as string[] | undefined) ?? []), ...((args['--'] as string[] | undefined) ?? [])];
+  const words = (args.prompt as string[] | undefined) ?? [];
   const prompt = words.length > 0 ? words.join(' ') : undefined;
   if (prompt === undefined) throw invalidOption('prompt', 'some words', undefined, 'run `paella --help`');
   const plan = new OutputPlan(args.output, args.format);
   const encode = pick(args, ['metadata', 'quality']) as EncodeOptions;
+  await plan.check(encode);
   const options = {
     prompt,
     ...pick(args, sampling, ['negativePrompt', 'imagePrompt', 'preset', 'sampler']),
@@ -107,7 +108,8 @@ function priorOf(args: Arguments): { prior?: unknown } {
 
 /** 'notebook', or '1,1,0.4' → [1, 1, 0.4]; what is no number is named by the library's check. */
 function attentionOf(text: unknown): { attentionWeights?: unknown } {
-  if (typeof text !== 'string') return {};
+  if (text === undefined) return {};
+  if (typeof text !== 'string') return { attentionWeights: text };
   return { attentionWeights: text === 'notebook' ? text : text.split(',').map((part) => value(part)) };
 }
 
