@@ -58,8 +58,12 @@ function numberOption(name: 'limit' | 'rounds', least: number): number {
   return number;
 }
 
-function readProfile(file: string): Ratio[] {
-  if (!existsSync(file)) return [];
+/** @param anew whether it may be made. Throws where it is no profile, or is not there: nothing would be compared with it. */
+function readProfile(file: string, anew: boolean): Ratio[] {
+  if (!existsSync(file)) {
+    if (anew) return [];
+    throw new Error(`--profile: expected a file that bench:check --update wrote, found none at ${file}`);
+  }
   const parsed = profileSchema.safeParse(JSON.parse(readFileSync(file, 'utf8')));
   if (parsed.success) return parsed.data.ratios;
   const [issue] = parsed.error.issues;
@@ -91,7 +95,7 @@ const keyOf = ({ model, tokens, batch, precision, instructionSet }: Ratio) =>
   [model, tokens, batch, precision, instructionSet].join(' ');
 
 const [limit, rounds] = [numberOption('limit', 1), numberOption('rounds', 1)];
-const known = readProfile(values.profile);
+const known = readProfile(values.profile, values.update);
 const profile = new Map(known.map((each) => [keyOf(each), each]));
 const measured = measure(rounds);
 const slower = (each: Ratio) => each.ratio / (profile.get(keyOf(each))?.ratio ?? Number.NaN);

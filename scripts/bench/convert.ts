@@ -2,15 +2,20 @@
  * Measures convert() at the sizes of the published checkpoints: its speed beside `cp` on the same disk, and its memory.
  *
  *     npm run bench:convert -- [--folder <where 25 GB are free>] [--runs 3] [--output <file.json>]
+ *
+ * The file is written after every row, and says `"complete": false` until the last one.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { cpuName } from '../../lib/cli/bench/environment.js';
+import { checkWritable } from '../../lib/cli/output.js';
 import { componentOf } from '../../lib/convert/components/table.js';
+import { writeAtomically } from '../../lib/images/files.js';
 import { type LargeTensor, writeLargeCheckpoint } from './large-checkpoint.js';
+import { integer } from './options.js';
 
 const { values } = parseArgs({
   options: {
@@ -19,7 +24,9 @@ const { values } = parseArgs({
     output: { type: 'string' },
   },
 });
-const runs = Number(values.runs);
+const runs = integer('runs', values.runs);
+const { output } = values;
+if (output !== undefined) await checkWritable(output);
 const root = path.resolve(import.meta.dirname, '..', '..');
 const folder = mkdtempSync(path.join(values.folder, 'paella-convert-'));
 
@@ -69,17 +76,17 @@ interface Conversion extends Timing {
 
 /** In a process of its own, which tells its highest memory. Its start counts, as that of `cp` does. */
 function converted(source: string, component: string, precision: string): Conversion {
-  const output = path.join(folder, 'model');
+  const target = path.join(folder, 'model');
   const code = `import { convert } from ${JSON.stringify(path.join(root, 'dist/esm/index.js'))};
     await convert(process.argv[1], { output: process.argv[2], precision: process.argv[3], incomplete: true });
     const { maxRSS, userCPUTime, systemCPUTime } = process.resourceUsage();
     console.log(JSON.stringify({ cpuSeconds: (userCPUTime + systemCPUTime) / 1e6, peakMiB: maxRSS / 1024 }));`;
   let told = '';
-  const timing = timed(path.join(output, component, 'model.safetensors'), () => {
-    const args = ['--input-type=module', '--eval', code, source, output, precision];
+  const timing = timed(path.join(target, component, 'model.safetensors'), () => {
+    const args = ['--input-type=module', '--eval', code, source, target, precision];
     told = execFileSync(process.execPath, args, { encoding: 'utf8' });
   });
-  rmSync(output, { recursive: true });
+  rmSync(target, { recursive: true });
   return { ...timing, ...(JSON.parse(told) as { cpuSeconds: number; peakMiB: number }) };
 }
 
@@ -91,13 +98,13 @@ function copied(source: string): Timing {
 }
 
 /** In turns, so that a disk that is busy for a while slows all of them. */
-function compare(
+async function compare(
   source: string,
   component: string,
   precisions: readonly string[],
   withCopy: boolean,
   times: number,
-): void {
+): Promise<void> {
   const bytes = statSync(source).size;
   const copies: Timing[] = [];
   const conversions = precisions.map((): Conversion[] => []);
@@ -111,10 +118,10 @@ function compare(
     seconds: list.map(({ seconds }) => seconds),
     onDiskSeconds: list.map(({ onDiskSeconds }) => onDiskSeconds),
   });
-  const copy = withCopy ? add(row('cp', copies)) : undefined;
+  const copy = withCopy ? await add(row('cp', copies)) : undefined;
   for (const [i, list] of conversions.entries()) {
     const plain = row(`convert, ${precisions[i]}`, list);
-    add({
+    await add({
       ...plain,
       cpuSeconds: list.map(({ cpuSeconds }) => cpuSeconds),
       peakMiB: Math.max(...list.map(({ peakMiB }) => peakMiB)),
@@ -150,9 +157,26 @@ function decoder(encoderBytes: number): LargeTensor[] {
   }));
 }
 
-const rows: Row[] = [];
-const add = (row: Row): Row => {
-  rows.push(row);
+const document = {
+  benchmark: 'convert',
+  date: new Date().toISOString(),
+  machine: {
+    cpu: cpuName(),
+    cores: cpus().length,
+    node: process.version,
+    platform: `${process.platform}-${process.arch}`,
+  },
+  runs,
+  complete: false,
+  rows: [] as Row[],
+};
+const save = async () => {
+  if (output !== undefined) await writeAtomically(output, `${JSON.stringify(document, null, 2)}\n`);
+};
+
+const add = async (row: Row): Promise<Row> => {
+  document.rows.push(row);
+  await save();
   const percent = (share: number | undefined) => (share === undefined ? '' : `, ${Math.round(share * 100)} % of cp`);
   const part = (list: readonly number[]) =>
     `${least(list).toFixed(2)} s, ${(row.bytes / least(list) / 1e9).toFixed(2)} GB/s`;
@@ -168,8 +192,8 @@ try {
   const unet = path.join(folder, 'paella_v3.pt');
   await writeLargeCheckpoint(unet, tensorsOf('unet'), true);
   console.log(`U-Net, ${(statSync(unet).size / 1e9).toFixed(2)} GB, dense, in the file cache`);
-  compare(unet, 'unet', ['keep', 'bf16', 'fp16'], true, runs);
-  add(hashed(unet));
+  await compare(unet, 'unet', ['keep', 'bf16', 'fp16'], true, runs);
+  await add(hashed(unet));
   rmSync(unet);
   const encoder = tensorsOf('text_encoder');
   const bytes = encoder.reduce((sum, { shape }) => sum + 4 * shape.reduce((a, b) => a * b, 1), 0);
@@ -178,19 +202,9 @@ try {
   console.log(
     `ByT5-XL, ${(statSync(byt5).size / 1e9).toFixed(2)} GB, sparse (${(statSync(byt5).blocks * 512) / 1e6} MB on disk)`,
   );
-  compare(byt5, 'text_encoder', ['bf16'], false, 1);
+  await compare(byt5, 'text_encoder', ['bf16'], false, 1);
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }
-if (values.output !== undefined) {
-  const machine = {
-    cpu: cpuName(),
-    cores: cpus().length,
-    node: process.version,
-    platform: `${process.platform}-${process.arch}`,
-  };
-  writeFileSync(
-    values.output,
-    `${JSON.stringify({ benchmark: 'convert', date: new Date().toISOString(), machine, runs, rows }, null, 2)}\n`,
-  );
-}
+document.complete = true;
+await save();

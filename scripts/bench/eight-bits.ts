@@ -9,14 +9,16 @@
  *   `npm run evaluate`
  * - memory: the whole pipeline of the large model, a process for each way: its peak of resident memory
  *
- * Parts that are not measured stay in the file as they are.
+ * Parts that are not measured stay in the file as they are; each part is written as soon as it is measured.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { environment, subject } from '../../lib/cli/bench/environment.js';
 import { median } from '../../lib/cli/bench/statistics.js';
+import { checkWritable } from '../../lib/cli/output.js';
+import { writeAtomically } from '../../lib/images/files.js';
 import { type GeneratedImage, type LoadOptions, Paella } from '../../lib/index.js';
 import { readExpectations, spread } from '../evaluate/expectation.js';
 import { assess } from '../evaluate/judge.js';
@@ -133,12 +135,15 @@ function memory() {
 const wanted = values.only.split(',');
 const unknown = wanted.filter((name) => !(parts as readonly string[]).includes(name));
 if (unknown.length > 0) throw new Error(`--only: expected some of ${parts.join(', ')}, got ${unknown.join(', ')}`);
-const known = values.output !== undefined && existsSync(values.output);
-const result: Record<string, unknown> = known ? JSON.parse(readFileSync(values.output as string, 'utf8')) : {};
+const { output } = values;
+if (output !== undefined) await checkWritable(output);
+const result: Record<string, unknown> =
+  output !== undefined && existsSync(output) ? JSON.parse(readFileSync(output, 'utf8')) : {};
 const about = { command: commandLine('bench:int8'), ...subject(), environment: await environment() };
 for (const name of parts.filter((each) => wanted.includes(each))) {
   process.stderr.write(`${name} …\n`);
   result[name] = { ...about, results: await { steps, encoder, pictures, memory }[name]() };
   process.stdout.write(`${name}: ${JSON.stringify(result[name], null, 2)}\n`);
+  // After each part: the others stay as they are, and what is measured is kept if the next one fails.
+  if (output !== undefined) await writeAtomically(output, `${JSON.stringify(result, null, 2)}\n`);
 }
-if (values.output) writeFileSync(path.resolve(values.output), `${JSON.stringify(result, null, 2)}\n`);

@@ -99,6 +99,7 @@ async function main(): Promise<void> {
     schema: schemaName,
     environment: await environment(),
     complete: !signal.aborted,
+    command,
     rows: [
       {
         ...first.row,

@@ -5,6 +5,7 @@ import { describe, stageMedians } from '../../lib/cli/bench/session.js';
 import { numbered } from '../../lib/cli/bench/settings.js';
 import { round } from '../../lib/cli/bench/statistics.js';
 import { type GenerateOptions, type LoadOptions, Paella, type StageTimings } from '../../lib/index.js';
+import { loadDefaults } from '../../lib/options/load-options.js';
 
 export interface LoadTask {
   load: LoadOptions;
@@ -37,7 +38,8 @@ export async function runClients(
   signal?: AbortSignal,
 ): Promise<LoadOutcome> {
   const loading = performance.now();
-  await using engine = await Paella.load({ ...task.load, signal });
+  const maxQueue = Math.max(loadDefaults.maxQueue, task.clients);
+  await using engine = await Paella.load({ ...task.load, maxQueue, signal });
   const loadMs = performance.now() - loading;
   let number = 0;
   let parameters: GenerateOptions = {};

@@ -1,5 +1,6 @@
 /** What the throughput scripts share: options of the engine, numbers that are checked, Ctrl-C, a line of progress. */
 import { setMaxListeners } from 'node:events';
+import { quoted } from '../../lib/cli/bench/settings.js';
 import type { LoadOptions } from '../../lib/options/load-options.js';
 
 export const engineOptions = {
@@ -57,7 +58,7 @@ export const sizeOptions = ({ width, height, steps }: Given) =>
 
 /** What reproduces a result: the script of package.json with the options that were given. */
 export function commandLine(script: string): string {
-  const words = process.argv.slice(2).map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : JSON.stringify(word)));
+  const words = process.argv.slice(2).map(quoted);
   return [`npm run ${script}`, ...(words.length > 0 ? ['--', ...words] : [])].join(' ');
 }
 

@@ -19,6 +19,7 @@ import { round, summarize } from '../../lib/cli/bench/statistics.js';
 import { writeAtomically } from '../../lib/images/files.js';
 import { imageFormats } from '../../lib/images/generated-image.js';
 import { Paella, type StageTimings } from '../../lib/index.js';
+import { loadDefaults } from '../../lib/options/load-options.js';
 import { packageVersion } from '../../lib/package-root.cjs';
 import { fingerprint, hashOf, openStore } from './image-store.js';
 import { commandLine, engineOptions, integer, interruption, loadOptions, sizeOptions, Ticker } from './options.js';
@@ -57,7 +58,7 @@ async function main(): Promise<void> {
   const inFlight = integer('in-flight', values['in-flight']) * (load.maxBatch ?? 8);
   const total = prompts.length * count;
 
-  await using engine = await Paella.load({ ...load, maxQueue: Math.max(256, inFlight), signal });
+  await using engine = await Paella.load({ ...load, maxQueue: Math.max(loadDefaults.maxQueue, inFlight), signal });
   const { model, backend, device, precision } = engine;
   if (!Number.isSafeInteger(seed + total - 1))
     throw new Error(`--seed: expected at most ${Number.MAX_SAFE_INTEGER - total + 1} for ${total} images, got ${seed}`);
@@ -83,11 +84,12 @@ async function main(): Promise<void> {
   const samples: number[] = [];
   const timings: StageTimings[] = [];
   let parameters = {};
-  let firstMs: number | null = null;
+  let firstMs: number | undefined;
+  let drawn = 0;
   let failure: unknown;
   let next = 0;
   const start = performance.now();
-  const perSecond = () => samples.length / ((performance.now() - start) / 1000);
+  const perSecond = () => drawn / ((performance.now() - start) / 1000);
   const one = async (number: number) => {
     const begun = performance.now();
     const prompt = prompts[Math.floor(number / count)] ?? '';
@@ -95,9 +97,13 @@ async function main(): Promise<void> {
     if (!image) throw new Error('generate() gave no image');
     await store.put(number, await image.encode(format));
     const ms = performance.now() - begun;
-    firstMs ??= ms;
-    samples.push(ms);
-    timings.push(image.timings);
+    drawn++;
+    // It found nothing made, and is no sample.
+    if (firstMs === undefined) firstMs = ms;
+    else {
+      samples.push(ms);
+      timings.push(image.timings);
+    }
     parameters = image.parameters;
     ticker.show(`${store.done.size}/${total} images, ${perSecond().toFixed(1)} images/s`);
   };
@@ -116,9 +122,11 @@ async function main(): Promise<void> {
   if (complete) await store.finish();
   await store.close();
   process.stdout.write(
-    `${store.done.size} of ${total} images in ${output}; ${samples.length} of them now, in ${seconds.toFixed(1)} s${samples.length > 0 ? `, ${(samples.length / seconds).toFixed(2)} images/s` : ''}\n`,
+    `${store.done.size} of ${total} images in ${output}; ${drawn} of them now, in ${seconds.toFixed(1)} s${drawn > 0 ? `, ${(drawn / seconds).toFixed(2)} images/s` : ''}\n`,
   );
-  if (result !== undefined && samples.length > 0) {
+  if (result !== undefined && samples.length === 0)
+    process.stderr.write(`${result}: not written: expected two images of this run or more, got ${drawn}\n`);
+  if (result !== undefined && firstMs !== undefined && samples.length > 0) {
     const command = commandLine('bench:prompts');
     const configuration = { load, generate: size, prompt: '', fresh: true, seed, command };
     const row = {
@@ -126,23 +134,29 @@ async function main(): Promise<void> {
       scenario: 'prompts',
       counted: { textEncoding: true, decode: true, encodeFile: true },
       sampleOf: 'request',
-      warmup: 0,
-      firstMs: firstMs === null ? null : round(firstMs),
+      warmup: 1,
+      firstMs: round(firstMs),
       loadMs: null,
       ms: summarize(samples),
       samples: samples.map((ms) => round(ms)),
-      imagesPerSecond: round(samples.length / seconds),
+      imagesPerSecond: round(drawn / seconds),
       stages: stageMedians(timings),
       peakBytes: engine.stats().memory.peak,
       rssBytes: process.memoryUsage.rss(),
       details: {
-        images: samples.length,
+        images: drawn,
         seconds: round(seconds),
         inFlight,
-        meanBatch: round(samples.length / engine.stats().batches),
+        meanBatch: round(drawn / engine.stats().batches),
       },
     } as const;
-    const document = { schema: schemaName, environment: await environment(), complete, rows: [row] } as const;
+    const document = {
+      schema: schemaName,
+      environment: await environment(),
+      complete,
+      command,
+      rows: [row],
+    } as const;
     await writeAtomically(result, `${report({ ...document, rows: [...document.rows] }, 'json')}\n`);
   }
   if (signal.aborted) {

@@ -14,7 +14,7 @@
  * The first three are `paella bench` of --model, each in a process of its own: what was measured before must not count.
  */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
@@ -22,6 +22,7 @@ import { readDocument } from '../../lib/cli/bench/documents.js';
 import { environment } from '../../lib/cli/bench/environment.js';
 import { report } from '../../lib/cli/bench/report.js';
 import { type BenchDocument, type BenchRow, schemaName } from '../../lib/cli/bench/schema.js';
+import { checkWritable } from '../../lib/cli/output.js';
 import { writeAtomically } from '../../lib/images/files.js';
 import {
   benchProgram,
@@ -31,6 +32,7 @@ import {
   runNative,
   stepRow,
 } from './native-rows.js';
+import { commandLine } from './options.js';
 
 const root = path.resolve(import.meta.dirname, '..', '..');
 const parts = ['single', 'cold', 'soak', 'steps', 'operations'] as const;
@@ -53,21 +55,30 @@ const { values } = parseArgs({
   },
 });
 
-/** Rows of `paella bench`. */
-async function bench(...options: string[]): Promise<BenchRow[]> {
+/** Rows of `paella bench`; of one that failed or was interrupted those until then, and why. */
+async function bench(...options: string[]): Promise<Part> {
   const folder = mkdtempSync(path.join(tmpdir(), 'paella-bench-'));
   try {
     const file = path.join(folder, 'rows.json');
     const command = [path.join(root, 'dist/esm/cli/main.js'), 'bench', '--model', values.model, '--backend', 'cpu'];
-    const { status } = spawnSync(process.execPath, [...command, ...options, '--output', file], {
+    const { status, signal } = spawnSync(process.execPath, [...command, ...options, '--output', file], {
       cwd: root,
       stdio: ['ignore', 'inherit', 'inherit'],
     });
-    if (status !== 0) throw new Error(`paella bench ${options.join(' ')}: exit code ${status}`);
-    return (await readDocument(file)).rows;
+    const rows = existsSync(file) ? (await readDocument(file)).rows : [];
+    if (status === 0) return { rows };
+    return {
+      rows,
+      failure: new Error(`paella bench ${options.join(' ')}: ended with ${signal ?? `exit code ${status}`}`),
+    };
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+interface Part {
+  rows: BenchRow[];
+  failure?: Error;
 }
 
 const precisions = () => values.precisions.split(',');
@@ -96,25 +107,39 @@ function operations(): BenchRow[] {
 }
 
 const size = ['--width', '128', '--height', '128'];
-const makers: Record<(typeof parts)[number], () => Promise<BenchRow[]> | BenchRow[]> = {
+const makers: Record<(typeof parts)[number], () => Promise<Part> | Part> = {
   single: () => bench(...size, '--repeat', '50', '--warmup', '5'),
   cold: () => bench('--scenario', 'cold', '--repeat', '10'),
   soak: () => bench('--scenario', 'soak', '--generations', values.generations),
-  steps,
-  operations,
+  steps: () => ({ rows: steps() }),
+  operations: () => ({ rows: operations() }),
 };
 
 const wanted = values.only.split(',');
 const unknown = wanted.filter((name) => !(parts as readonly string[]).includes(name));
 if (unknown.length > 0) throw new Error(`--only: expected some of ${parts.join(', ')}, got ${unknown.join(', ')}`);
 
-const document: BenchDocument = { schema: schemaName, environment: await environment(), rows: [] };
+if (values.output) await checkWritable(values.output);
+
+const document: BenchDocument = {
+  schema: schemaName,
+  environment: await environment(),
+  // Until the last part is done: whatever ends the run before, the file says so.
+  complete: false,
+  command: commandLine('bench'),
+  rows: [],
+};
+const save = async () => {
+  if (values.output) await writeAtomically(values.output, `${report(document, 'json')}\n`);
+};
 for (const part of parts.filter((name) => wanted.includes(name))) {
   process.stderr.write(`${part} …\n`);
-  const rows = await makers[part]();
+  const { rows, failure } = await makers[part]();
   document.rows.push(...rows);
-  process.stdout.write(`\n### ${part}\n\n${report({ ...document, rows }, 'md')}\n`);
-  // After each part: what is measured is kept if the next one fails.
-  if (values.output) await writeAtomically(values.output, `${report(document, 'json')}\n`);
+  process.stdout.write(`\n### ${part}\n\n${report({ ...document, complete: failure === undefined, rows }, 'md')}\n`);
+  await save();
+  if (failure) throw failure;
 }
+document.complete = true;
+await save();
 if (values.output) process.stderr.write(`written: ${values.output}\n`);

@@ -65,6 +65,12 @@ t.test('single, the same prompt: encoded once', async (t) => {
 t.test('offline', async (t) => {
   const [row] = await rowsOf(t, ['--scenario', 'offline', ...quick, '--max-batch', '3']);
   t.match(row, { scenario: 'offline', batch: 3, maxBatch: 3, ms: { runs: 2 }, details: { concurrency: 2 } });
+  // Calls of one image share batches, and end together.
+  const merged = ['--scenario', 'offline', '--steps', '4', '--repeat', '24', '--count', '1', '--concurrency', '8'];
+  const [shared] = await rowsOf(t, merged);
+  const { mean = 0 } = shared?.ms ?? {};
+  t.ok(Number(shared?.details?.together) > 1, `${shared?.details?.together} ended together`);
+  t.ok(Math.abs(Number(shared?.imagesPerSecond) * mean - 1000) < 1, 'the rate follows from the mean');
 });
 
 t.test('server', async (t) => {
@@ -96,6 +102,12 @@ t.test('server: what does not fit into the queue is dropped, and counted', async
   t.equal(Number(row?.server?.dropped) + Number(row?.server?.completed), row?.server?.arrivals);
 });
 
+t.test('server: a short queue', async (t) => {
+  const args = ['--scenario', 'server', '--steps', '1', '--rate', '20', '--duration', '0.3', '--max-queue', '2'];
+  const [row] = await rowsOf(t, args);
+  t.match(row, { maxQueue: 2, maxBatch: 8 });
+});
+
 t.test('server: the highest rate of a percentile', async (t) => {
   const args = ['--scenario', 'server', '--steps', '1', '--duration', '0.2', '--find-rate', 'p50=2000'];
   const [row] = await rowsOf(t, args);
@@ -104,6 +116,12 @@ t.test('server: the highest rate of a percentile', async (t) => {
   t.ok(found?.tried.some((trial) => trial.held && trial.rate === rate));
   t.ok(Number(row?.ms.p50) <= 2000);
   t.match(row?.command, /--find-rate p50=2000$/);
+  const few = await bench([...args.slice(0, -1), 'p99=2000']);
+  t.equal(few.code, 2);
+  t.match(
+    few.stderr,
+    /^paella: --duration: expected at least about \d+ s, so that 100 requests come at [\d.]+ a second/,
+  );
   const none = await bench(['--scenario', 'server', '--duration', '0.1', '--find-rate', 'p95=0.001']);
   t.equal(none.code, 2);
   t.match(none.stderr, /^paella: --find-rate: expected a limit that some rate holds; p95 is [\d.]+ ms at/);
@@ -154,7 +172,8 @@ t.test('scaling', async (t) => {
 
 t.test('cold', async (t) => {
   const [row] = await rowsOf(t, ['--scenario', 'cold', '--repeat', '2', '--warmup', '0', '--steps', '1']);
-  t.match(row, { sampleOf: 'process', warmup: 0, ms: { runs: 2 }, counted: { load: true } });
+  t.match(row, { sampleOf: 'process', warmup: 1, ms: { runs: 2 }, counted: { load: true } }, 'the first never counts');
+  t.notOk(row?.samples.includes(row?.firstMs ?? Number.NaN));
   const parts = Object.values(row?.stages ?? {}).reduce((sum, ms) => sum + ms, 0);
   t.ok(parts > 0 && parts <= Number(row?.samples.reduce((sum, ms) => sum + ms, 0)));
   const failed = await paella(['bench', '--scenario', 'cold', '--model', 'none/of/these', '--backend', 'cpu'], {
@@ -196,7 +215,9 @@ t.test('formats, files, charts', async (t) => {
   t.equal((await write('--count', '1,2', '--format', 'jsonl')).trim().split('\n').length, 2);
   t.equal(parseDocument(await write('--json'), 'stdout').rows.length, 1);
   t.equal(await write('--output', 'a.json', '--chart', 'a.svg'), '', 'the file name says the format');
-  t.equal(parseDocument(readFileSync(path.join(cwd, 'a.json'), 'utf8'), 'a.json').rows.length, 1);
+  const document = parseDocument(readFileSync(path.join(cwd, 'a.json'), 'utf8'), 'a.json');
+  t.equal(document.rows.length, 1);
+  t.match(document.command, /^paella bench .* --output a\.json --chart a\.svg$/);
   t.match(readFileSync(path.join(cwd, 'a.svg'), 'utf8'), /^<svg [\s\S]*<\/svg>\n$/);
   await write('-o', 'md', '--output', 'b.txt', '--chart', 'b.png');
   t.match(readFileSync(path.join(cwd, 'b.txt'), 'utf8'), /p50 ms/);
@@ -271,6 +292,26 @@ t.test('wrong options', async (t) => {
     ],
     [['--prompt', 'x'.repeat(760)], /^paella: prompt: expected one prompt of at most 759 bytes, got /],
     [['--prompt', 'a', '--prompt', 'b'], /^paella: prompt: expected one prompt /],
+    [
+      ['--scenario', 'soak', '--repeat', '5'],
+      /^paella: --repeat: expected nothing in the scenario soak \(only in single, offline, stages, scaling, cold\), got "5"\n$/,
+    ],
+    [['--scenario', 'soak', '--warmup', '5'], /^paella: --warmup: expected nothing in the scenario soak /],
+    [
+      ['--scenario', 'server', '--rate', '5', '--repeat', '5'],
+      /^paella: --repeat: expected nothing in the scenario server /,
+    ],
+    [['--scenario', 'cold', '--prompts', 'same'], /^paella: --prompts: expected nothing in the scenario cold /],
+    [
+      ['--scenario', 'scaling', '--precision', 'fp32,bf16'],
+      /^paella: --precision: expected one value in the scenario scaling \(lists are the curves: width, steps, count, threads\), got "fp32,bf16"\n$/,
+    ],
+    [['--scenario', 'scaling', '--guidance-scale', '1,2'], /^paella: --guidance-scale: expected one value in /],
+    [['--scenario', 'scaling', '--max-batch', '1,2'], /^paella: --max-batch: expected one value in /],
+    [
+      ['--scenario', 'scaling', '--axis', 'pixels', '--steps', '1,2'],
+      /^paella: --steps: expected one value in the scenario scaling \(lists are the curves: width\)/,
+    ],
     [['--against', 'max-delay-ms=5'], /^paella: --max-delay-ms: expected nothing in the scenario single /],
     [['-o', 'x.svg', '--chart', './x.svg'], /^paella: --chart: expected another file than that of the results, got /],
     [['--scenario', 'server', '--find-rate', 'p95'], /^paella: --find-rate: expected a percentile and its limit/],

@@ -28,6 +28,9 @@ t.test('what is written can be read', async (t) => {
     2,
     'samples in a line',
   );
+  const whole = documentOf([rowOf([1])], { command: 'paella bench -o a.json' });
+  t.same(parseDocument(report(whole, 'json'), 'a.json'), whole, 'the command of the whole');
+  t.same(parseDocument(report(whole, 'jsonl'), 'a.jsonl'), documentOf(whole.rows), 'a line is a part of it');
   const interrupted = documentOf([], { complete: false });
   t.same(parseDocument(report(interrupted, 'json'), 'a.json'), interrupted, 'without rows');
 });

@@ -7,6 +7,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
@@ -34,7 +35,14 @@ t.test('prompts to a folder: killed, and gone on with', async (t) => {
   t.equal(whole.code, 0, whole.stderr);
   t.match(whole.stdout, /^60 of 60 images in whole\.tar; 60 of them now, in [\d.]+ s, [\d.]+ images\/s\n$/);
   const [row] = parseDocument(readFileSync(path.join(cwd, 'row.json'), 'utf8'), 'row.json').rows;
-  t.match(row, { scenario: 'prompts', ms: { runs: 60 }, counted: { encodeFile: true }, details: { images: 60 } });
+  t.match(row, {
+    scenario: 'prompts',
+    warmup: 1,
+    ms: { runs: 59 },
+    counted: { encodeFile: true },
+    details: { images: 60 },
+  });
+  t.notOk(row?.samples.includes(row?.firstMs ?? Number.NaN), 'the first is no sample');
   t.ok(Number(row?.details?.meanBatch) > 2, 'batches are shared');
 
   const folder = path.join(cwd, 'folder');
@@ -163,6 +171,13 @@ t.test('load generator: in the process, and in workers', async (t) => {
     t.match(row, { scenario: 'load', details: { clients: 3, workers }, imagesPerSecond: Number });
     t.ok(Number(row?.ms.runs) >= 3 * Math.max(1, workers));
   }
+  // More than the queue holds unless told.
+  const many = [...args, '--clients', '300', '--warmup', '1'];
+  const crowd = await script('load-generator.ts', many, { cwd });
+  t.equal(crowd.code, 0, crowd.stderr);
+  const document = parseDocument(readFileSync(path.join(cwd, 'row.json'), 'utf8'), 'row.json');
+  t.match(document.rows[0], { details: { clients: 300 } });
+  t.match(document.command, /^npm run bench:load -- .*--clients 300/);
   const failed = await script('load-generator.ts', [...args, '--workers', '2', '--width', '33'], { cwd });
   t.equal(failed.code, 1);
   t.match(failed.stderr, /^load-generator: width: expected a multiple of/);
@@ -184,6 +199,10 @@ t.test('guard: ratios beside those of the profile', async (t) => {
   };
   const check = (factor: number, ...args: string[]) =>
     script('check.ts', ['--native', native(factor), '--profile', 'profile.json', ...args], { cwd });
+  const missing = await check(2);
+  t.equal(missing.code, 1, 'a name that is wrong compares nothing');
+  t.match(missing.stderr, /--profile: expected a file that bench:check --update wrote, found none at profile\.json/);
+  writeFileSync(path.join(cwd, 'profile.json'), '{"schema":"paella-bench-profile/1","ratios":[]}');
   const none = await check(2);
   t.equal(none.code, 0);
   t.match(none.stdout, /Nothing was compared: the profile has no ratios for avx9\. With --update it gets them\.\n$/);
@@ -201,6 +220,65 @@ t.test('guard: ratios beside those of the profile', async (t) => {
   const wrong = await check(2);
   t.equal(wrong.code, 1);
   t.match(wrong.stderr, /expected a profile of bench:check, got schema/);
+});
+
+t.test('native rows: what is measured is kept, and says that it is not all', async (t) => {
+  const cwd = temporaryFolder(t);
+  const native = path.join(cwd, 'native');
+  const step = {
+    ...{ bench: 'step', model: 'tiny', device: 'A CPU (1 thread, avx9)', precision: 'fp32', threads: 1, tokens: '2x2' },
+    ...{ pixels_per_token: 4, batch: 1, condition: 8, load_seconds: 1, product_gflop: 1, unet_ms: 1, guide_ms: 1 },
+    ...{ sample_ms: 1, renoise_ms: 1, decode_seconds: 1, weight_bytes: 1, peak_bytes: 1 },
+    ...{ step_samples: [0.001, 0.002], share_samples: [0.5, 0.5] },
+  };
+  const operation = { ...{ bench: 'operations', what: 'a product', device: 'A CPU', precision: 'fp32' } };
+  const said = JSON.stringify({ ...operation, seconds: 0.001, gflops: 2, cpu_seconds: 0.001 });
+  writeFileSync(
+    native,
+    `#!/bin/sh\nif [ "$1" = step ]; then echo '${JSON.stringify(step)}'; elif [ -e '${path.join(cwd, 'broken')}' ]; then exit 3; else echo '${said}'; fi\n`,
+  );
+  chmodSync(native, 0o755);
+  const args = [
+    '--only',
+    'steps,operations',
+    '--precisions',
+    'fp32',
+    '--native',
+    native,
+    '--output',
+    path.join(cwd, 'a.json'),
+  ];
+  const read = () => parseDocument(readFileSync(path.join(cwd, 'a.json'), 'utf8'), 'a.json');
+  writeFileSync(path.join(cwd, 'broken'), '');
+  const broken = await script('run.ts', args);
+  t.equal(broken.code, 1);
+  t.match(broken.stderr, /operations --precision fp32: ended with 3/);
+  t.match(read(), { complete: false, rows: [{ sampleOf: 'step' }, { sampleOf: 'step' }] });
+  rmSync(path.join(cwd, 'broken'));
+  const whole = await script('run.ts', args);
+  t.equal(whole.code, 0, whole.stderr);
+  t.match(read(), { complete: true, command: /^npm run bench -- --only steps,operations / });
+  t.same(
+    read().rows.map(({ operation: what }) => what),
+    [undefined, undefined, 'a product'],
+  );
+});
+
+t.test('scripts that take hours look at their options first', async (t) => {
+  const cwd = temporaryFolder(t);
+  const cases: [name: string, args: string[], message: RegExp][] = [
+    ['convert.ts', ['--runs', '0'], /--runs: expected an integer, at least 1, got 0/],
+    ['convert.ts', ['--runs', 'abc'], /--runs: expected an integer, at least 1, got abc/],
+    ['convert.ts', ['--output', 'none/a.json'], /none\/a\.json: cannot be written: no such file or folder/],
+    ['eight-bits.ts', ['--output', 'none/a.json'], /none\/a\.json: cannot be written: no such file or folder/],
+    ['run.ts', ['--output', 'none/a.json'], /none\/a\.json: cannot be written: no such file or folder/],
+  ];
+  for (const [name, args, message] of cases) {
+    const outcome = await script(name, args, { cwd, timeoutMs: 60_000 });
+    t.equal(outcome.code, 1, `${name} ${args.join(' ')}: ${outcome.stderr}`);
+    t.match(outcome.stderr, message);
+  }
+  t.same(readdirSync(cwd), []);
 });
 
 t.test("the repository's own profile", async (t) => {

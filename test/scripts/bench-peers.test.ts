@@ -3,6 +3,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import t, { type Test } from 'tap';
+import { subject as own } from '../../lib/cli/bench/environment.js';
 import { type BenchDocument, documentSchema } from '../../lib/cli/bench/schema.js';
 import { quietest } from '../../scripts/bench/peers/quietest.js';
 
@@ -67,7 +68,8 @@ t.test('rows: composed of the measured steps and the rest of the same run', (t) 
   const files = filesOf(t);
   const subjects = [fake('a', files), fake('b', files)];
   t.equal(measure(files, subjects, '--rounds', '2').status, 0);
-  const { rows, environment, complete } = read(files);
+  const { rows, environment, complete, command } = read(files);
+  t.equal(command, rows[0]?.command, 'one command makes the whole file');
   t.equal(complete, true);
   t.equal(environment.runtimes.a, '1');
   t.same(
@@ -119,6 +121,14 @@ t.test('a peer in Python, by worker.py', (t) => {
   );
   t.match(measure(files, [`${python},13 --size 13`]).stderr, /fake_peer\.py .*ValueError: thirteen/);
   t.match(measure(files, [`${python} --size 0`]).stderr, /argument --size: expected integers from 1 on, got '0'/);
+  t.end();
+});
+
+t.test("peers whose code is this repository's tell its commit as this package does", (t) => {
+  const code =
+    "import sys; sys.path.insert(0, 'scripts/bench/peers'); import worker; print(worker.repository_commit())";
+  const { stdout, stderr } = spawnSync('python3', ['-B', '-c', code], { cwd: root, encoding: 'utf8' });
+  t.equal(stdout.trim(), String(own().commit ?? 'None'), stderr);
   t.end();
 });
 

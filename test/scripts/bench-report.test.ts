@@ -195,6 +195,101 @@ t.test('cost: hours of a thousand images, at the best batch', (t) => {
   t.end();
 });
 
+t.test('a step is the median of the measured steps, of an even number too', (t) => {
+  const row = rowOf([9000], { ...diffusers, details: { turns: 'x' }, perStep: [1000, 9000, 2000, 4000] });
+  const [cellsOfRow] = cells(made(documentOf([row])), '### Beside others', 'diffusers');
+  t.match(cellsOfRow?.join(), ',3.00,');
+  t.end();
+});
+
+t.test('lists of prompts, clients and operations have their tables', (t) => {
+  const load = { clients: 8, workers: 2, meanBatch: 3.5 };
+  const markdown = made(
+    documentOf([
+      rowOf([10, 20], { scenario: 'load', details: load }),
+      rowOf([30], { scenario: 'prompts', sampleOf: 'request', details: { inFlight: 16, meanBatch: 7.5 } }),
+      rowOf([2], { scenario: 'native', sampleOf: 'operation', operation: 'a product', details: { gflops: 12.5 } }),
+      rowOf([10, 30], { scenario: 'offline' }),
+    ]),
+  );
+  t.match(cells(markdown, '### Many calls at once', '| load |')[0]?.join(), ',8,2,,2,15.0 ms,');
+  t.match(cells(markdown, '### Many calls at once', '| prompts |')[0]?.join(), ',16,1,30.0 ms,');
+  t.match(cells(markdown, '### Operations of a step', 'a product')[0]?.join(), 'a product,paella-v3,bf16,2.00,12.5');
+  t.match(cells(markdown, '### This package alone', 'offline')[1]?.join() ?? '', '20.0 ms');
+  t.end();
+});
+
+t.test('rows that differ in guidance or scenario can be told apart', (t) => {
+  const floor = { ms: 1, gflop: 1, gflops: 1, share: 0.5, source: 'x' };
+  const markdown = made(
+    documentOf([
+      rowOf([10], { scenario: 'stages', perStep: [1], stages: { decode: 1 }, floor, guidance: 1 }),
+      rowOf([10], { scenario: 'native', sampleOf: 'step', floor }),
+      rowOf([10], { stages: { decode: 1 }, details: { turns: 'x' } }),
+    ]),
+  );
+  t.match(
+    cells(markdown, '### Distance to the floor', 'random:paella-v3').map((row) => row[2]),
+    ['1', '8'],
+  );
+  t.match(
+    cells(markdown, '### Where the time goes', 'paella-v3').map((row) => row[1]),
+    ['stages'],
+  );
+  t.end();
+});
+
+t.test('whose PyTorch it is stands beside its numbers', (t) => {
+  const turns = { details: { turns: 'x' } };
+  const peer = rowOf([20], { ...turns, subject: 'pytorch-paella', version: '2.15.0', compile: 'eager' });
+  const source = { file: 'a.json', document: documentOf([rowOf([10], turns), peer]) };
+  const { markdown, speed } = reportOf({ documents: [source], conversions: [] });
+  for (const text of [markdown, speed]) {
+    t.match(text, "PyTorch 2.15.0, this project's reference network");
+    t.match(text, "not the code of Paella's authors");
+  }
+  t.end();
+});
+
+t.test('the page says which command makes which file, and which run was interrupted', (t) => {
+  const one = documentOf([rowOf([1]), rowOf([2], { batch: 2 })]);
+  const markdown = made(one, documentOf([rowOf([1]), rowOf([2], { command: 'another' })]), {
+    ...one,
+    command: 'npm run bench -- --output x.json',
+    complete: false,
+  });
+  const line = (file: string) => markdown.split('\n').find((each) => each.startsWith(`- [${file}]`));
+  t.match(line('0.json'), 'the whole file by the command under its tables');
+  t.match(line('1.json'), 'its rows by 2 commands');
+  t.match(line('2.json'), '`npm run bench -- --output x.json`. **The run was interrupted**');
+  t.end();
+});
+
+t.test('a summary that is not that of its samples is refused', (t) => {
+  const row = rowOf([1, 3]);
+  const text = (p50: number) => JSON.stringify(documentOf([{ ...row, ms: { ...row.ms, p50 } }]));
+  t.throws(() => readSources(t.testdir({ 'x.json': text(1) })), /x\.json: rows\.0\.ms\.p50: expected 2, .* got 1$/);
+  t.equal(readSources(t.testdir({ 'y.json': text(2.001) })).documents.length, 1, 'roundings may differ');
+  t.end();
+});
+
+t.test('what docs/benchmarks.md says of batches is what was measured', (t) => {
+  const { rows } = documentSchema.parse(JSON.parse(readFileSync(path.join(folder, 'scaling-cpu-zen5.json'), 'utf8')));
+  const each = rows.filter(({ axis }) => axis === 'batch').map(({ ms, batch }) => ms.p50 / batch);
+  const text = readFileSync(path.join(folder, '../benchmarks.md'), 'utf8').replaceAll('\n', ' ');
+  const [, ...told] =
+    text.match(
+      /takes ([\d.]+) ms for an image alone, ([\d.]+) ms for each of two, ([\d.]+) ms for each of four and ([\d.]+) ms for each of eight/,
+    ) ?? [];
+  t.same(
+    told,
+    each.map((ms) => ms.toFixed(1)),
+  );
+  const gain = ((each[0] ?? 0) / Math.min(...each) - 1) * 100;
+  t.match(text, `the best of these batches gains ${gain.toFixed(0)} % in rate`);
+  t.end();
+});
+
 t.test('a file of no known kind is an error', (t) => {
   const files = { 'x.json': '{"schema":"paella-bench/2","rows":[]}' };
   t.throws(() => readSources(t.testdir(files)), /x\.json: expected the schema paella-bench\/1, got "paella-bench\/2"/);

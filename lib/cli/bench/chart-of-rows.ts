@@ -4,6 +4,7 @@ import { invalidOption } from '../../options/validate.js';
 import { type Curve, chartOf, type Panel } from './chart.js';
 import { labelsOf } from './compare.js';
 import type { BenchDocument, BenchRow } from './schema.js';
+import { statisticOf, typicalMs } from './typical.js';
 
 /** Throws `ERR_INVALID_OPTION`. */
 export function checkChart(file: unknown): string | undefined {
@@ -36,7 +37,7 @@ function panelsOf(rows: readonly BenchRow[]): Panel[] {
   const label = labelsOf(rows);
   const name = (row: BenchRow) => (rows.length === 1 ? row.model : label(row));
   const totals: Panel = {
-    title: `${scenario}: median ms of a ${rows[0]?.sampleOf ?? 'call'}`,
+    title: `${scenario}: ${rows[0] ? statisticOf(rows[0]) : 'median'} ms of a ${rows[0]?.sampleOf ?? 'call'}`,
     unit: 'ms',
     bars: rows.map((row) => ({ label: name(row), parts: partsOf(row) })),
   };
@@ -52,11 +53,14 @@ function panelsOf(rows: readonly BenchRow[]): Panel[] {
 }
 
 /** The stages that can be seen, and the rest of the median. */
-function partsOf({ stages, ms }: BenchRow): { name: string; value: number }[] {
+function partsOf(row: BenchRow): { name: string; value: number }[] {
+  const whole = typicalMs(row);
+  // Its calls wait for each other and share batches: the stages of one are no parts of the time between two ends.
+  const stages = row.scenario === 'offline' ? {} : row.stages;
   const parts = Object.entries(stages)
-    .filter(([stage, value]) => stage !== 'total' && value > ms.p50 / 200)
+    .filter(([stage, value]) => stage !== 'total' && value > whole / 200)
     .map(([name, value]) => ({ name, value }));
-  const rest = ms.p50 - parts.reduce((sum, { value }) => sum + value, 0);
+  const rest = whole - parts.reduce((sum, { value }) => sum + value, 0);
   return rest > 0 ? [...parts, { name: parts.length > 0 ? 'other' : 'ms', value: rest }] : parts;
 }
 

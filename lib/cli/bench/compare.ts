@@ -1,8 +1,10 @@
 /** `--compare`: how much longer B takes than A, row by row, with intervals; and what had no counterpart. */
 import { loadDefaults } from '../../options/load-options.js';
 import { invalidOption } from '../../options/validate.js';
+import { blockLengthOf, type Interval, leastSamplesOfInterval, ratioOf } from './bootstrap.js';
 import type { BenchDocument, BenchRow } from './schema.js';
-import { type Interval, leastSamplesOfInterval, ratioOf, round } from './statistics.js';
+import { round } from './statistics.js';
+import { type Statistic, statisticOf, statistics, typicalMs } from './typical.js';
 
 /** Rows whose values of these are equal measure the same. What was measured on what is told, but does not part rows. */
 const parameters = [
@@ -25,6 +27,7 @@ const parameters = [
     'compile',
     'maxBatch',
     'maxDelayMs',
+    'maxQueue',
     'memory',
     'encoderWeights',
     'counted',
@@ -33,15 +36,19 @@ const parameters = [
     'operation',
   ],
 ] as const satisfies readonly (keyof BenchRow)[];
-export const parameterNames: readonly string[] = [...parameters, 'rate'];
+/** How many ask at a time, which rows have among their details: another load is another measurement. */
+export const loadNames: readonly string[] = ['concurrency', 'clients', 'workers', 'inFlight'];
+export const parameterNames: readonly string[] = [...parameters, 'rate', ...loadNames];
 
 export interface Comparison {
   /** What both rows share, as far as the rows of a document differ in it. */
   label: string;
+  /** Milliseconds, of the samples as the ratio is. */
   a: number;
   b: number;
   runs: [number, number];
-  /** Milliseconds of B over those of A, below 1: B is faster. Medians, of pairs where they ran in turns. */
+  statistic: Statistic;
+  /** Milliseconds of B over those of A, below 1: B is faster. Where they ran in turns, the median of the ratios of the pairs. */
   ratio: Interval;
   paired: boolean;
   verdict: string;
@@ -91,24 +98,39 @@ export function comparePairs({ rows }: BenchDocument, file: string): Comparisons
 }
 
 function comparison(label: string, a: BenchRow, b: BenchRow, paired: boolean): Comparison {
-  const ratio = ratioOf(a.samples, b.samples, paired && a.samples.length === b.samples.length);
+  const statistic = statisticOf(a);
+  const ratio = ratioOf(a.samples, b.samples, {
+    paired: paired && a.samples.length === b.samples.length,
+    statistic: statistics[statistic],
+    blocks: [blockOf(a), blockOf(b)],
+  });
+  const runs: [number, number] = [a.samples.length, b.samples.length];
   const rounded = { value: round(ratio.value), ...(ratio.low === undefined ? {} : limits(ratio)) };
   return {
     label,
-    a: a.ms.p50,
-    b: b.ms.p50,
-    runs: [a.ms.runs, b.ms.runs],
+    a: round(typicalMs(a)),
+    b: round(typicalMs(b)),
+    runs,
+    statistic,
     ratio: rounded,
     paired,
-    verdict: verdictOf(ratio),
+    verdict: verdictOf(ratio, Math.min(...runs)),
   };
+}
+
+/** Requests wait for those before them, and calls that ended together have one sample between them; other runs are on their own. */
+function blockOf({ scenario, samples, details }: BenchRow): number {
+  if (scenario === 'server') return blockLengthOf(samples);
+  return scenario === 'offline' && typeof details?.together === 'number' ? Math.max(1, details.together) : 1;
 }
 
 const limits = ({ low = Number.NaN, high = Number.NaN }: Interval) => ({ low: round(low), high: round(high) });
 
-function verdictOf({ low, high }: Interval): string {
-  if (low === undefined || high === undefined) return `fewer than ${leastSamplesOfInterval} runs: no interval`;
-  return high < 1 ? 'B is faster' : low > 1 ? 'B is slower' : 'no difference shown';
+function verdictOf({ low, high }: Interval, runs: number): string {
+  if (low !== undefined && high !== undefined)
+    return high < 1 ? 'B is faster' : low > 1 ? 'B is slower' : 'no difference shown';
+  if (runs < leastSamplesOfInterval) return `fewer than ${leastSamplesOfInterval} runs: no interval`;
+  return `fewer than ${leastSamplesOfInterval} stretches that are independent of each other: no interval; measure longer`;
 }
 
 function namesWithout(ignored: readonly string[]): string[] {
@@ -120,6 +142,7 @@ function namesWithout(ignored: readonly string[]): string[] {
 function parameterOf(row: BenchRow, name: string): unknown {
   if (name === 'rate')
     return row.server?.found ? `${row.server.found.percentile} ≤ ${row.server.found.limitMs} ms` : row.server?.rate;
+  if (loadNames.includes(name)) return row.details?.[name];
   // An option that was given as what it is anyway measures the same.
   return row[name as keyof BenchRow] ?? (loadDefaults as Record<string, unknown>)[name];
 }
@@ -167,6 +190,13 @@ function differences(a: BenchDocument, b: BenchDocument): string[] {
     ...new Set(rows.map(({ subject, version, commit }) => `${subject} ${version} ${commit ?? ''}`)),
   ];
   note('measured', versions(a), versions(b));
+  const loads = ({ rows }: BenchDocument, name: string) => [
+    ...new Set(rows.map((row) => parameterOf(row, name)).filter((value) => value !== undefined)),
+  ];
+  for (const name of ['maxQueue', ...loadNames]) {
+    const [left, right] = [loads(a, name), loads(b, name)];
+    if (left.length > 0 && right.length > 0) note(name, left, right);
+  }
   if (a.complete === false) notes.push('A was interrupted');
   if (b.complete === false) notes.push('B was interrupted');
   return notes;

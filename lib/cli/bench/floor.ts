@@ -39,7 +39,7 @@ export async function plainRate(session: Session, guided: boolean, signal: Abort
   return JSON.parse(stdout) as PlainRate;
 }
 
-/** @param rates from before and after the steps */
+/** @param rates from before the steps and, unless that was interrupted, from after them */
 export function floorOf(rates: readonly PlainRate[], stepMs: number): Floor {
   const seconds = median(rates.map((rate) => rate.seconds));
   const gflop = rates[0]?.gflop ?? 0;
@@ -48,6 +48,6 @@ export function floorOf(rates: readonly PlainRate[], stepMs: number): Floor {
     gflop: round(gflop),
     gflops: round(gflop / seconds),
     share: round((seconds * 1000) / stepMs),
-    source: 'paella_bench rate (oneDNN, before and after the steps)',
+    source: `paella_bench rate (oneDNN, before${rates.length > 1 ? ' and after' : ''} the steps)`,
   };
 }

@@ -1,7 +1,7 @@
 /** Documents of benchmarks as Markdown, JSON, JSON lines or CSV; comparisons as Markdown. */
 
 import type { Comparisons } from './compare.js';
-import { parameterNames } from './compare.js';
+import { loadNames, parameterNames } from './compare.js';
 import type { BenchDocument, BenchRow } from './schema.js';
 
 export const reportFormats = ['md', 'json', 'jsonl', 'csv'] as const;
@@ -116,8 +116,7 @@ const parameterColumns: Column[] = [
     (name): Column => [
       name,
       (row) => {
-        const value =
-          name === 'rate' ? (row.server?.found ? undefined : row.server?.rate) : row[name as keyof BenchRow];
+        const value = cellValue(row, name);
         if (value === null || value === undefined) return undefined;
         if (Array.isArray(value)) return value.join(' to ');
         if (typeof value !== 'object') return String(value);
@@ -128,6 +127,11 @@ const parameterColumns: Column[] = [
   ),
   ['pair', ({ pair }) => pair?.side],
 ];
+
+function cellValue(row: BenchRow, name: string): unknown {
+  if (name === 'rate') return row.server?.found ? undefined : row.server?.rate;
+  return loadNames.includes(name) ? row.details?.[name] : row[name as keyof BenchRow];
+}
 
 /** Without columns in which no row has anything. */
 function tableOf(columns: readonly Column[], rows: readonly BenchRow[]): string[] {
@@ -152,10 +156,12 @@ function searchesOf(rows: readonly BenchRow[]): string[] {
     'Highest rates:',
     '',
     ...found.map(({ server, maxBatch = 1, maxDelayMs = 0, ms }) => {
-      const { percentile = 'p95', limitMs = 0 } = server?.found ?? {};
+      const { percentile = 'p95', limitMs = 0, tried = [] } = server?.found ?? {};
+      // The trial's own value: a row of few samples has no p99.
+      const reached = tried.findLast(({ rate, held }) => held && rate === server?.rate)?.ms ?? ms[percentile];
       const gain =
         alone?.server && server ? `, ${(server.rate / alone.server.rate).toFixed(2)}× those without batches` : '';
-      return `- batches of ${maxBatch}, delay ${maxDelayMs} ms: ${figure(server?.rate)}/s with ${percentile} ${figure(ms[percentile])} ms (limit ${limitMs} ms)${gain}`;
+      return `- batches of ${maxBatch}, delay ${maxDelayMs} ms: ${figure(server?.rate)}/s with ${percentile} ${figure(reached) ?? '(not told)'} ms (limit ${limitMs} ms)${gain}`;
     }),
   ];
 }
@@ -165,14 +171,16 @@ export function comparisonReport({ rows, onlyA, onlyB, notes }: Comparisons): st
     low === undefined || high === undefined
       ? value.toFixed(3)
       : `${value.toFixed(3)} (${low.toFixed(3)} to ${high.toFixed(3)})`;
+  const means = rows.filter(({ statistic }) => statistic === 'mean').length;
+  const what = means === 0 ? 'medians' : means === rows.length ? 'means' : 'medians, of `offline` means';
   const lines = [
-    'Milliseconds of B over those of A, medians, with 95 % bootstrap intervals; below 1, B is faster.',
+    `Milliseconds of B over those of A, ${what}, with 95 % bootstrap intervals; below 1, B is faster.`,
     '',
   ];
-  lines.push('| what | A p50 ms | B p50 ms | runs | B / A | |', '|---|---:|---:|---:|---:|---|');
-  for (const { label, a, b, runs, ratio, paired, verdict } of rows)
+  lines.push('| what | A ms | B ms | runs | B / A | |', '|---|---:|---:|---:|---:|---|');
+  for (const { label, a, b, runs, statistic, ratio, paired, verdict } of rows)
     lines.push(
-      `| ${label}${paired ? ' (in turns)' : ''} | ${figure(a)} | ${figure(b)} | ${runs[0]} and ${runs[1]} | ${text(ratio)} | ${verdict} |`,
+      `| ${label}${paired ? ' (in turns)' : ''}${statistic === 'mean' ? ' (mean)' : ''} | ${figure(a)} | ${figure(b)} | ${runs[0]} and ${runs[1]} | ${text(ratio)} | ${verdict} |`,
     );
   if (rows.length === 0) lines.push('', 'No rows match.');
   const told = (head: string, items: readonly string[]) => {

@@ -148,6 +148,7 @@ const rowFields = {
   compile: z.string().nullable().describe("e.g. 'eager', 'torch.compile max-autotune'; null: does not apply"),
   maxBatch: z.int().min(1).optional().describe('most images that the engine puts into one batch'),
   maxDelayMs: milliseconds.optional().describe('how long a request may wait for others'),
+  maxQueue: z.int().min(1).optional().describe('most requests that may wait; more are dropped'),
   memory: z.string().optional().describe('what stays loaded'),
   encoderWeights: z.string().optional().describe("'int8': those of what encodes prompts have 8 bits"),
   counted: z
@@ -188,7 +189,7 @@ const rowFields = {
   details: z
     .record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null(), z.array(z.number())]))
     .optional()
-    .describe('what else a program has to say; not compared'),
+    .describe('what else a program has to say; not compared, but for concurrency, clients, workers and inFlight'),
 } as const;
 
 const row = z.strictObject(rowFields);
@@ -212,6 +213,11 @@ const document = z.strictObject({
   schema: z.literal(schemaName),
   environment: environmentSchema,
   complete: z.boolean().optional().describe('false: the run was interrupted; these are the rows until then'),
+  command: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('which made the whole document; `command` of a row makes that row alone'),
   rows: z.array(rowSchema),
 });
 export const documentSchema = document;

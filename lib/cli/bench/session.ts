@@ -145,6 +145,7 @@ export function describe(loaded: Loaded, configuration: Configuration, parameter
     ...{ guidance: guidanceOf(guidanceScale), scheduler: null, compile: null },
     ...(load.maxBatch === undefined ? {} : { maxBatch: load.maxBatch }),
     ...(load.maxDelayMs === undefined ? {} : { maxDelayMs: load.maxDelayMs }),
+    ...(load.maxQueue === undefined ? {} : { maxQueue: load.maxQueue }),
     ...(load.memory === undefined ? {} : { memory: load.memory }),
     ...(load.encoderWeights === undefined ? {} : { encoderWeights: load.encoderWeights }),
     counted: { textEncoding: fresh, decode: true },

@@ -29,6 +29,8 @@ export type BenchScenario = (typeof benchScenarios)[number] & Scenario;
 
 export const axes = ['pixels', 'steps', 'batch', 'threads'] as const;
 export type Axis = (typeof axes)[number];
+/** The option whose list is the curve. */
+export const optionOf: Record<Axis, string> = { pixels: 'width', steps: 'steps', batch: 'count', threads: 'threads' };
 
 export interface RateSearch {
   percentile: 'p50' | 'p90' | 'p95' | 'p99';
@@ -85,6 +87,7 @@ export function settingsOf(args: Arguments): Settings {
     axes: args.axis === undefined ? [...axes] : list('axis', args.axis).map((each) => oneOf('axis', each, axes)),
   };
   checkScenario(args, settings);
+  if (scenario === 'scaling') checkCurves(args, settings);
   return settings;
 }
 
@@ -101,9 +104,12 @@ function checkScenario(args: Arguments, { scenario, rates, search, durationSecon
     ['concurrency', ['offline']],
     ['axis', ['scaling']],
     ['against', ['single']],
+    ['repeat', ['single', 'offline', 'stages', 'scaling', 'cold']],
+    ['warmup', ['single', 'offline', 'server', 'stages', 'scaling', 'cold']],
+    ['prompts', ['single', 'offline', 'server', 'stages', 'scaling', 'soak']],
   ];
   for (const [option, where] of only)
-    if (args[option] !== undefined && !where.includes(scenario))
+    if (args[option] !== undefined && !isDefault(option, args[option]) && !where.includes(scenario))
       throw invalidOption(option, `nothing in the scenario ${scenario} (only in ${where.join(', ')})`, args[option]);
   if (scenario === 'server' && (rates.length === 0) === (search === undefined))
     throw invalidOption('rate', 'either rates (requests per second) or --find-rate', args.rate);
@@ -114,6 +120,18 @@ function checkScenario(args: Arguments, { scenario, rates, search, durationSecon
       throw invalidOption('rate', `at most ${mostArrivals / seconds} requests per second for ${seconds} s`, rate);
   if (scenario === 'soak' && durationSeconds !== undefined && generations !== undefined)
     throw invalidOption('generations', 'nothing beside --duration', generations);
+}
+
+/** Of all other lists only the first value would be measured. Throws `ERR_INVALID_OPTION`. */
+function checkCurves(args: Arguments, { axes: measured }: Settings): void {
+  const curves = measured.map((axis) => optionOf[axis]);
+  for (const name of listNames.filter((each) => args[each] !== undefined && !curves.includes(each)))
+    if (list(name, args[name]).length > 1)
+      throw invalidOption(
+        name,
+        `one value in the scenario scaling (lists are the curves: ${curves.map(kebab).join(', ')})`,
+        args[name],
+      );
 }
 
 /** The product of the lists. Throws `ERR_INVALID_OPTION`. */
@@ -175,7 +193,8 @@ export function measuringOptions(args: Arguments): string[] {
 
 const isDefault = (name: string, text: unknown) => (benchDefaults as Record<string, string>)[name] === text;
 
-function quoted(text: string): string {
+/** A word as a shell takes it. */
+export function quoted(text: string): string {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", String.raw`'\''`)}'`;
 }
 

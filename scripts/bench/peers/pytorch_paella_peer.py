@@ -31,7 +31,7 @@ import vqgan  # noqa: E402
 from official import BYT5_XL, UNET_V3, VQGAN_F4  # noqa: E402
 
 import torch_device  # noqa: E402
-from worker import argument_parser, main  # noqa: E402
+from worker import argument_parser, main, repository_commit  # noqa: E402
 
 GUIDANCE, TEMPERATURE = 8.0, (0.7, 0.3)
 
@@ -79,7 +79,7 @@ class PytorchPaellaPeer:
         return self.unet.out_mapper(self.unet.features(tokens, r, condition))
 
     def cases(self) -> list[dict[str, Any]]:
-        options = self.options
+        options, commit = self.options, repository_commit()
         steps = [options.steps] if options.measure_steps else [[count] for count in options.steps]
         self.products = [
             (mode, size, batch, counts)
@@ -88,6 +88,7 @@ class PytorchPaellaPeer:
         return [
             {
                 "subject": "pytorch-paella", "version": torch_device.runtimes()["torch"],
+                "commit": commit,  # the networks are this repository's
                 "model": self._model_name(),
                 "weights": "random", "device": torch_device.device_name(self.device), "backend": options.device,
                 "precision": options.precision, "threads": options.threads if options.device == "cpu" else None,

@@ -8,6 +8,7 @@ import { parseArgs } from 'node:util';
 import { environment } from '../../../lib/cli/bench/environment.js';
 import { report } from '../../../lib/cli/bench/report.js';
 import { type BenchDocument, documentSchema, type Environment, schemaName } from '../../../lib/cli/bench/schema.js';
+import { quoted } from '../../../lib/cli/bench/settings.js';
 import { writeAtomically } from '../../../lib/images/files.js';
 import { PeerProcess } from './peer-process.js';
 import type { Hello } from './protocol.js';
@@ -176,7 +177,13 @@ async function save(): Promise<void> {
   const paired = rows.map((row, i) =>
     rows.length === 2 ? { ...row, pair: { id: turns, side: i === 0 ? ('A' as const) : ('B' as const) } } : row,
   );
-  const document: BenchDocument = { schema: schemaName, environment: where, complete: state.complete, rows: paired };
+  const document: BenchDocument = {
+    schema: schemaName,
+    environment: where,
+    complete: state.complete,
+    command,
+    rows: paired,
+  };
   const text = `${report(documentSchema.parse(document), 'json')}\n`;
   if (values.output !== undefined) await writeAtomically(path.resolve(values.output), text);
   else if (state.complete || stopping) process.stdout.write(text);
@@ -205,10 +212,6 @@ function commandLine(): string {
   if (mostOthers < 1) words.unshift(`--most-others ${values['most-others']}`);
   if (values.output !== undefined) words.push(`--output ${quoted(path.relative(root, path.resolve(values.output)))}`);
   return ['npm run bench:peers --', `--rounds ${rounds} --warmup ${warmup}`, ...words].join(' ');
-}
-
-function quoted(text: string): string {
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", String.raw`'\''`)}'`;
 }
 
 function integer(name: string, text: string, least: number): number {

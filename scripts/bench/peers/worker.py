@@ -146,6 +146,19 @@ def resident_bytes() -> int | None:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
+def repository_commit() -> str | None:
+    """Of this repository, for subjects whose code it is; '+' if it had changes (docs/, where results go, does not count)."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", ROOT, *words], capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        changes = git("status", "--porcelain", "--untracked-files=no", "--", ":!docs")
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if changes else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
 def cpu_name() -> str:
     """As cpuName() of lib/cli/bench/environment.ts: with family and model where the name has no number."""
     try:

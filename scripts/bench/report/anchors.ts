@@ -111,14 +111,15 @@ const diffusers = 'Stable Diffusion 1.5, diffusers';
 const sd15 = { subject: 'diffusers', models: ['stable-diffusion-v1-5'] };
 const cpp = { subject: 'stable-diffusion.cpp', models: ['stable-diffusion-v1-5'] };
 const own = { subject: 'paella-native', steps: 8 };
+const inPytorch = "the same in PyTorch, this project's reference network";
 const pytorch = { subject: 'pytorch-paella', models: reduced, pixels: 256, steps: 8 };
 
 export const questions: readonly Question[] = [
   { what: 'Paella v3, this package', ...own, models: official, pixels: 256 },
   { what: 'Paella v3, this package', ...own, models: official, pixels: 512 },
   { what: 'Paella v3 with a short text encoder and no prior, this package', ...own, models: reduced, pixels: 256 },
-  { what: 'the same, PyTorch', ...pytorch, compiled: false },
-  { what: 'the same, PyTorch', ...pytorch, compiled: true },
+  { what: inPytorch, ...pytorch, compiled: false },
+  { what: inPytorch, ...pytorch, compiled: true },
   { what: diffusers, ...sd15, pixels: 512, steps: 50, compiled: false },
   { what: diffusers, ...sd15, pixels: 512, steps: 50, compiled: true },
   { what: diffusers, ...sd15, pixels: 512, steps: 20, compiled: false },

@@ -6,6 +6,7 @@ export const conversionSchema = z.object({
   benchmark: z.literal('convert'),
   date: z.string(),
   runs: z.int(),
+  complete: z.boolean().optional(),
   machine: z.object({ cpu: z.string(), cores: z.int(), node: z.string(), platform: z.string() }),
   rows: z.array(
     z.object({
@@ -25,11 +26,12 @@ export function conversion(
   documents: readonly { file: string; document: z.output<typeof conversionSchema> }[],
 ): string {
   return join(
-    ...documents.map(({ file, document: { date, runs, machine, rows } }) =>
+    ...documents.map(({ file, document: { date, runs, machine, rows, complete } }) =>
       join(
         '## Conversion of checkpoints',
         `Checkpoints of the published sizes, with random values, on ${machine.cpu}, ${machine.cores} cores, ${date.slice(0, 10)}; ` +
-          'what it means is in [checkpoints.md](../checkpoints.md).',
+          'what it means is in [checkpoints.md](../checkpoints.md).' +
+          (complete === false ? ' The run was interrupted; these are the rows until then.' : ''),
         table(rows, [
           { head: 'what', cell: ({ what }) => what },
           { head: 'GB', cell: ({ bytes }) => (bytes / 1e9).toFixed(1), right: true },

@@ -1,19 +1,24 @@
 /** The section of one machine: its tables, each with the commands that reproduce it, and its charts. */
 import type { BenchRow } from '../../../lib/cli/bench/schema.js';
+import { median } from '../../../lib/cli/bench/statistics.js';
+import { typicalMs } from '../../../lib/cli/bench/typical.js';
+import { columns, commandsOf, everything, imagesPerSecond, nameOf } from './columns.js';
+import { loads, operations } from './loads.js';
 import {
   imageMs,
   isImage,
+  isReference,
   type Machine,
   type MachineRow,
   medianMs,
   ratio,
+  referenceNetwork,
   size,
   subjectOf,
   turnsOf,
   usualRows,
-  way,
 } from './machines.js';
-import { type Column, duration, figures, join, mebibytes, percent, shell, table } from './markdown.js';
+import { type Column, duration, figures, join, mebibytes, percent, table } from './markdown.js';
 
 export interface Picture {
   file: string;
@@ -29,8 +34,10 @@ export function machineSection(machine: Machine, pictures: readonly Picture[]): 
     scaling(machine.rows),
     stages(machine.rows),
     floors(machine.rows),
+    operations(machine.rows),
     own(machine.rows),
     server(machine.rows),
+    loads(machine.rows),
     soak(machine.rows),
   );
 }
@@ -48,29 +55,6 @@ function describe({ environments }: Machine): string {
   ].join('');
 }
 
-function nameOf({ model: name, weights }: BenchRow): string {
-  return weights === 'random' ? name.replace(/^random:/, '') : name;
-}
-
-const model: Column<BenchRow>[] = [
-  { head: 'program', cell: subjectOf },
-  { head: 'model', cell: nameOf },
-  { head: 'weights', cell: ({ weights }) => weights },
-  { head: 'px', cell: size, right: true },
-  { head: 'steps', cell: ({ steps }) => String(steps), right: true },
-  {
-    head: 'guidance',
-    cell: ({ guidance }) => (guidance === null ? 'none' : [guidance].flat().join(' to ')),
-    right: true,
-  },
-  { head: 'scheduler', cell: ({ scheduler }) => scheduler ?? '' },
-  { head: 'way', cell: way },
-  { head: 'precision', cell: ({ precision }) => precision },
-  { head: 'batch', cell: ({ batch }) => String(batch), right: true },
-];
-
-const commandsOf = (rows: readonly BenchRow[]) => shell(rows.map(({ command }) => command));
-
 /** One run of bench:peers. */
 function beside(rows: readonly MachineRow[]): string {
   const ours = rows.filter(({ subject }) => subject === 'paella-native');
@@ -86,11 +70,11 @@ function beside(rows: readonly MachineRow[]): string {
     const other = yardstick(row);
     return other === undefined || row.subject === 'paella-native' ? '' : `${ratio(row, other).toFixed(2)} ×`;
   };
-  const passes = ({ perStep = [] }: BenchRow) => (perStep.length === 0 ? '' : figures(middle(perStep) / 1000));
+  const passes = ({ perStep = [] }: BenchRow) => (perStep.length === 0 ? '' : figures(median(perStep) / 1000));
   const steps = [...new Set(rows.map(yardstick).flatMap((row) => (row ? [row.steps] : [])))];
   const sizes = [...new Set(rows.map(size))];
-  const columns: Column<BenchRow>[] = [
-    ...model,
+  const shown: Column<BenchRow>[] = [
+    ...everything,
     { head: 'a step, s', cell: passes, right: true },
     { head: 'an image, s', cell: (row) => figures(imageMs(row) / 1000), right: true },
     {
@@ -115,7 +99,7 @@ function beside(rows: readonly MachineRow[]): string {
       (ours.length > 0 && rows.length > ours.length
         ? ` *Against ours*: the time of an image over that of paella-native at ${steps.join(' or ')} steps, the median over the rounds.`
         : ''),
-    table(rows, columns),
+    table(rows, shown),
     others.length === 0
       ? 'What else ran on the machine meanwhile was not recorded.'
       : `Other processes had at most ${percent(Math.max(...others))} of the cores in the middle one of a row's runs.`,
@@ -124,25 +108,22 @@ function beside(rows: readonly MachineRow[]): string {
   );
 }
 
-function middle(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
-}
-
 function notes(rows: readonly BenchRow[]): string[] {
   const composed = rows.filter(({ evidence }) => evidence === 'composed');
-  const counts = composed.map(({ perStep = [], subject }) => `${subject} ${perStep.length}`);
+  const counts = composed.map((row) => `${subjectOf(row)}: ${row.perStep?.length ?? 0}`);
   const said =
     composed.length === 0
       ? []
       : [
           'Composed rows are as many times the median of the measured steps as they have steps, and what the same run took ' +
-            `beyond its steps. Steps of a run: ${[...new Set(counts)].join(', ')}.`,
+            `beyond its steps. Steps of a run: ${[...new Set(counts)].join('; ')}.`,
         ];
+  if (rows.some(isReference)) said.push(referenceNetwork);
   const small = rows.some((row) => row.model === 'random:paella-v3-256');
   if (small)
     said.push(
       '`paella-v3-256` is the official model with two layers of its text encoder instead of 36, and without CLIP and the prior' +
-        (rows.some(({ subject }) => subject === 'pytorch-paella')
+        (rows.some(isReference)
           ? ': on both sides.'
           : '. The other programs run all of their models, so this is no comparison of whole pipelines; `paella-v3` in another table is.'),
     );
@@ -170,11 +151,7 @@ function scaling(rows: readonly MachineRow[]): string {
       { head: 'batch', cell: ({ batch }) => String(batch), right: true },
       { head: 'precision', cell: ({ precision }) => precision },
       { head: 'ms an image', cell: (row) => figures(imageMs(row)), right: true },
-      {
-        head: 'images/s',
-        cell: ({ imagesPerSecond }) => (imagesPerSecond === null ? '' : figures(imagesPerSecond)),
-        right: true,
-      },
+      imagesPerSecond,
     ]),
     commandsOf(curves),
   );
@@ -207,7 +184,7 @@ function stages(rows: readonly MachineRow[]): string {
     '### Where the time goes',
     'Median milliseconds of a call, by stage. *denoise* is all steps together, where a program tells no more.',
     table(told, [
-      ...model.filter(({ head }) => ['program', 'model', 'px', 'steps', 'way', 'batch', 'precision'].includes(head)),
+      ...columns('program', 'scenario', 'model', 'px', 'steps', 'guidance', 'way', 'precision', 'batch'),
       ...names.map(
         (name): Column<BenchRow> => ({
           head: name.replace('_', ' '),
@@ -237,9 +214,7 @@ function floors(rows: readonly MachineRow[]): string {
       'shapes in the same run.',
     table(told, [
       { head: 'model', cell: (row) => row.model },
-      { head: 'px', cell: size, right: true },
-      { head: 'batch', cell: ({ batch }) => String(batch), right: true },
-      { head: 'precision', cell: ({ precision }) => precision },
+      ...columns('px', 'guidance', 'batch', 'precision'),
       {
         head: 'a step, ms',
         cell: (row) =>
@@ -266,18 +241,17 @@ function own(rows: readonly MachineRow[]): string {
   return join(
     '### This package alone',
     table(single, [
-      { head: 'scenario', cell: ({ scenario }) => scenario },
-      ...model.filter(({ head }) => ['model', 'px', 'steps', 'batch', 'precision'].includes(head)),
+      ...columns('scenario', 'model', 'px', 'steps', 'precision', 'batch'),
       { head: 'one sample is a', cell: ({ sampleOf }) => sampleOf },
       { head: 'runs', cell: ({ ms }) => String(ms.runs), right: true },
-      { head: 'median', cell: (row) => duration(medianMs(row)), right: true },
-      { head: 'p95', cell: ({ ms }) => duration(ms.p95), right: true },
-      { head: 'first', cell: ({ firstMs }) => (firstMs === null ? '' : duration(firstMs)), right: true },
       {
-        head: 'images/s',
-        cell: ({ imagesPerSecond }) => (imagesPerSecond === null ? '' : figures(imagesPerSecond)),
+        head: single.some(({ scenario }) => scenario === 'offline') ? 'median, offline: mean' : 'median',
+        cell: (row) => duration(typicalMs(row)),
         right: true,
       },
+      { head: 'p95', cell: ({ ms }) => duration(ms.p95), right: true },
+      { head: 'first', cell: ({ firstMs }) => (firstMs === null ? '' : duration(firstMs)), right: true },
+      imagesPerSecond,
       { head: 'resident', cell: ({ rssBytes }) => (rssBytes === null ? '' : mebibytes(rssBytes)), right: true },
     ]),
     '*single*: one call after the other. *offline*: as many as the machine takes. *cold*: a process, from its start to its first image.',
@@ -294,7 +268,7 @@ function server(rows: readonly MachineRow[]): string {
     '### As a server',
     'Poisson arrivals; latency from the planned arrival to the image.',
     table(told, [
-      ...model.filter(({ head }) => ['model', 'px', 'steps', 'precision'].includes(head)),
+      ...columns('model', 'px', 'steps', 'precision'),
       { head: 'most images in a batch', cell: ({ maxBatch }) => String(maxBatch ?? 1), right: true },
       { head: 'wait for others, ms', cell: ({ maxDelayMs }) => String(maxDelayMs ?? 0), right: true },
       { head: 'arrivals/s', cell: of(({ rate }) => figures(rate)), right: true },

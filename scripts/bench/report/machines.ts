@@ -51,7 +51,7 @@ function slugOf(name: string): string {
   return name.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-');
 }
 
-/** Of a row's samples: older files hold another `p50` of an even number of samples, the shorter of the middle two. */
+/** Of the samples, as ratios are. */
 export function medianMs({ samples }: BenchRow): number {
   return median(samples);
 }
@@ -99,8 +99,19 @@ export function way({ compile, backend }: BenchRow): string {
   return compile ?? backend;
 }
 
+/** Paella in PyTorch, as scripts/bench/peers/pytorch_paella_peer.py runs it. */
+export function isReference({ subject }: BenchRow): boolean {
+  return subject === 'pytorch-paella';
+}
+
+export const referenceNetwork =
+  "Paella in PyTorch is this project's own reference network (`scripts/reference/`, with PyTorch's fused attention), not the " +
+  "code of Paella's authors, which nobody has measured here.";
+
 /** 'paella-native', 'diffusers 0.42.1' …: the version of this package says nothing beside its commit. */
-export function subjectOf({ subject, version }: BenchRow): string {
+export function subjectOf(row: BenchRow): string {
+  const { subject, version } = row;
+  if (isReference(row)) return `PyTorch ${version}, this project's reference network`;
   return subject === 'paella-native' ? subject : `${subject} ${version.replace(/^stable-diffusion-cpp-python /, '')}`;
 }
 

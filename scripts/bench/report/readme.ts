@@ -3,10 +3,12 @@ import type { BenchRow } from '../../../lib/cli/bench/schema.js';
 import type { Chart } from './charts.js';
 import {
   imageMs,
+  isReference,
   type Machine,
   type MachineRow,
   medianMs,
   ratio,
+  referenceNetwork,
   size,
   subjectOf,
   turnsOf,
@@ -24,6 +26,7 @@ interface Line {
   ms: number;
   evidence: string;
   against: string;
+  reference?: boolean;
 }
 
 const what: Column<Line> = { head: 'what', cell: (line) => line.what };
@@ -51,6 +54,7 @@ export function speedOf(machines: readonly Machine[], charts: readonly Chart[], 
         lines.some(({ what }) => what.includes('paella-v3-256,'))
           ? '`paella-v3-256` has two layers of the text encoder instead of 36, and neither CLIP nor the prior.'
           : undefined,
+        runs.some((run) => run.some(({ reference }) => reference)) ? referenceNetwork : undefined,
         chart && `![${chart.alt}](${folder}/${chart.file})`,
       );
     }),
@@ -82,6 +86,7 @@ function beside(rows: readonly MachineRow[]): Line[] {
       what: `${subjectOf(row)}: ${row.model.replace(/^random:/, '')}, ${size(row)} px, ${stepsOf(row)}${compile}`,
       ms: imageMs(row),
       evidence: `${row.evidence}, ${row.weights} weights`,
+      reference: isReference(row),
       against: ours && ours !== row ? `${ratio(row, ours).toFixed(2)} ×` : '',
     };
   });

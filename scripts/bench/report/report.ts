@@ -3,8 +3,11 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { z } from 'zod';
 import { parseDocument } from '../../../lib/cli/bench/documents.js';
+import type { BenchDocument } from '../../../lib/cli/bench/schema.js';
+import { summarize } from '../../../lib/cli/bench/statistics.js';
 import { type Chart, chartsOf } from './charts.js';
 import { conversion, conversionSchema } from './conversion.js';
+import { filesSection } from './files.js';
 import { machineSection } from './machine-section.js';
 import { machinesOf, type NamedDocument } from './machines.js';
 import { join } from './markdown.js';
@@ -32,9 +35,25 @@ export function readSources(folder: string): Sources {
     const text = readFileSync(path.join(folder, file), 'utf8');
     const kind = JSON.parse(text) as { benchmark?: string };
     if (kind.benchmark === 'convert') sources.conversions.push({ file, document: conversionSchema.parse(kind) });
-    else sources.documents.push({ file, document: parseDocument(text, path.join(folder, file)) });
+    else sources.documents.push({ file, document: checked(parseDocument(text, path.join(folder, file)), file) });
   }
   return sources;
+}
+
+/** Summaries and samples of versions before are rounded apart. */
+const rounding = 0.0011;
+
+/** The page shows summaries, and ratios of samples. Throws where a summary is not that of its samples. */
+function checked(document: BenchDocument, file: string): BenchDocument {
+  for (const [i, { ms, samples }] of document.rows.entries()) {
+    const own = summarize(samples);
+    for (const name of ['p50', 'mean'] as const)
+      if (Math.abs(own[name] - ms[name]) > rounding)
+        throw new Error(
+          `${file}: rows.${i}.ms.${name}: expected ${own[name]}, as its samples have it, got ${ms[name]}`,
+        );
+  }
+  return document;
 }
 
 export function reportOf({ documents, conversions }: Sources): Report {
@@ -42,7 +61,10 @@ export function reportOf({ documents, conversions }: Sources): Report {
   const charts = machines.map(chartsOf);
   const files = [...documents, ...conversions].map(({ file }) => file).toSorted();
   const markdown = join(
-    head(files),
+    head(
+      files,
+      conversions.map(({ file }) => file),
+    ),
     claims(),
     answers(machines),
     ...machines.map((machine, i) => machineSection(machine, charts[i] ?? [])),
@@ -51,6 +73,7 @@ export function reportOf({ documents, conversions }: Sources): Report {
     conversion(conversions),
     notMeasured,
     again,
+    filesSection(documents),
   );
   const speed = speedOf(machines, charts.flat(), 'docs/benchmarks');
   return { markdown: `${markdown}\n`, charts: charts.flat(), speed };

@@ -1,17 +1,23 @@
 /** What the report says before and after the machines: the claim, the questions, the cost, what is not measured. */
 import type { BenchRow } from '../../../lib/cli/bench/schema.js';
 import { type Anchor, claim, others, type Question, questions } from './anchors.js';
-import { imageMs, isImage, type Machine, medianMs, usualRows } from './machines.js';
+import { imageMs, isImage, type Machine, medianMs, subjectOf, usualRows } from './machines.js';
 import { type Column, duration, figures, join, link, table } from './markdown.js';
 
-export function head(files: readonly string[]): string {
+/** @param conversions those of the files that `npm run bench:convert` made */
+export function head(files: readonly string[], conversions: readonly string[]): string {
   return join(
     '# Benchmarks',
     '`npm run bench:report` writes this page and its charts from the JSON files beside it: ' +
-      `${files.map((file) => link(file, file)).join(', ')}. Nobody types a measurement in; to change one, run the command under ` +
-      'its table with `--output docs/benchmarks/<file>.json`, and this one again. ' +
-      'The files have the [schema](../../lib/cli/bench/schema.json) of `paella bench`, and their rows say which program, ' +
-      'version, commit, weights and options, and hold every sample.',
+      `${files.map((file) => link(file, file)).join(', ')}. Nobody types a measurement in. The commands under a table give its rows ` +
+      'anew, `paella bench` each its own row on standard output or with `--output` in a file of yours, `paella_bench` as lines ' +
+      'that `npm run bench -- --only steps,operations` makes rows of. Most files hold the rows of several commands, so that none ' +
+      'of them may write over the file: [which command makes which](#the-files).',
+    'The files have the [schema](../../lib/cli/bench/schema.json) of `paella bench`' +
+      (conversions.length === 0
+        ? ''
+        : ` (but ${conversions.map((file) => link(file, file)).join(', ')}, of \`npm run bench:convert\`)`) +
+      ', and their rows say which program, version, commit, weights and options, and hold every sample.',
     [
       '- **measured**: the whole call was run, and the number is the median of the runs. Text encoding and the decoder to',
       '  pixels count for everybody; the encoding of a file, loading and the first run do not. Every run has a prompt of its',
@@ -110,7 +116,7 @@ export function cost(machines: readonly Machine[]): string {
       'shortest per image among the whole images of this page, whatever the batch.',
     table(rows, [
       { head: 'machine', cell: ({ machine }) => machine.name },
-      { head: 'program', cell: ({ row }) => row.subject },
+      { head: 'program', cell: ({ row }) => subjectOf(row) },
       { head: 'model', cell: ({ row }) => row.model },
       { head: 'px', cell: ({ row }) => `${row.width}`, right: true },
       { head: 'steps', cell: ({ row }) => `${row.steps}`, right: true },
@@ -190,6 +196,6 @@ export const again = join(
     'npm run bench:report',
     '```',
   ].join('\n'),
-  'A document that is put into this folder appears on this page, under the machine that it names. On a GPU the peers take ' +
-    '`--device cuda` and `--compile eager,max-autotune`, and ours `--backend cuda`; this has never been tried.',
+  'A document of any of these commands that is put into this folder appears on this page, under the machine that it names. On a ' +
+    'GPU the peers take `--device cuda` and `--compile eager,max-autotune`, and ours `--backend cuda`; this has never been tried.',
 );

@@ -11,6 +11,7 @@ import { describe } from '../session.js';
 import { type Configuration, numbered } from '../settings.js';
 import { round, summarize } from '../statistics.js';
 import { type Bench, repeated } from './context.js';
+import { warmupOf } from './single.js';
 
 /** Built JavaScript, or the source under a loader of TypeScript. */
 const program = path.join(import.meta.dirname, `../cold-process${path.extname(import.meta.filename)}`);
@@ -23,7 +24,8 @@ interface Run {
 
 export async function cold(configuration: Configuration, bench: Bench): Promise<void> {
   const { settings, signal, emit, progress } = bench;
-  const { repeat, warmup } = settings;
+  const { repeat } = settings;
+  const warmup = warmupOf(settings.warmup);
   const all: Run[] = [];
   await repeated(warmup + repeat, signal, async (i) => {
     all.push(await run(configuration, i, signal));

@@ -24,13 +24,20 @@ export async function repeated(
   work: (i: number) => Promise<unknown>,
 ): Promise<boolean> {
   for (let i = 0; i < times; i++) {
-    try {
-      signal.throwIfAborted();
-      if ((await work(i)) === false) return true;
-    } catch (error) {
-      if (signal.aborted) return false;
-      throw error;
-    }
+    const outcome = await unlessInterrupted(signal, async () => ({ goOn: await work(i) }));
+    if (!outcome) return false;
+    if (outcome.goOn === false) return true;
   }
   return true;
+}
+
+/** @returns what `work` does; nothing if it was interrupted before or meanwhile, which is no failure either */
+export async function unlessInterrupted<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T | undefined> {
+  try {
+    signal.throwIfAborted();
+    return await work();
+  } catch (error) {
+    if (signal.aborted) return undefined;
+    throw error;
+  }
 }

@@ -1,6 +1,7 @@
 /** `offline`: throughput. Calls wait in the queue all the time, so that no batch begins late. */
 
 import { loadDefaults } from '../../../options/load-options.js';
+import { intervalsOf } from '../intervals.js';
 import { stageMedians, withSession } from '../session.js';
 import type { Configuration } from '../settings.js';
 import { round } from '../statistics.js';
@@ -45,8 +46,7 @@ export async function offline(given: Configuration, bench: Bench): Promise<void>
     );
     if (failure !== undefined && !signal.aborted) throw failure;
     if (ends.length === 0) return;
-    // Times between one end and the next: their sum is the time that all of it took.
-    const samples = ends.map((end, i) => end - (i === 0 ? start : (ends[i - 1] ?? start)));
+    const { samples, together } = intervalsOf(start, ends);
     const seconds = ((ends.at(-1) ?? start) - start) / 1000;
     emit(
       session.row({
@@ -55,7 +55,11 @@ export async function offline(given: Configuration, bench: Bench): Promise<void>
         samples,
         stages: stageMedians(timings),
         imagesPerSecond: round((ends.length * session.batch) / seconds),
-        details: { concurrency, sample: 'time from one end of a call to the next' },
+        details: {
+          concurrency,
+          together,
+          sample: 'time from one end of a call to the next; calls that end together share it equally',
+        },
       }),
     );
   });

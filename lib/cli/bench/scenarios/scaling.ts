@@ -1,11 +1,10 @@
 /** `scaling`: one curve for each axis, along which one size changes and all others stay. */
 import { availableParallelism } from 'node:os';
 import type { Arguments } from '../../run.js';
-import { type Axis, configurationOf, list } from '../settings.js';
+import { type Axis, configurationOf, list, optionOf } from '../settings.js';
 import type { Bench } from './context.js';
 import { single } from './single.js';
 
-const optionOf: Record<Axis, string> = { pixels: 'width', steps: 'steps', batch: 'count', threads: 'threads' };
 const usual: Record<Axis, readonly number[]> = {
   pixels: [64, 128, 192, 256],
   steps: [1, 2, 4, 8, 16],

@@ -3,8 +3,10 @@
  * Inference has it. Latency counts from the planned arrival, so that a late generator hides nothing.
  */
 import { PaellaError } from '../../../errors.js';
+import { loadDefaults } from '../../../options/load-options.js';
+import { invalidOption } from '../../../options/validate.js';
 import { poissonArrivals } from '../random.js';
-import type { BenchRow, ServerFigures } from '../schema.js';
+import { type BenchRow, leastSamplesOfP99, type ServerFigures } from '../schema.js';
 import { type Session, stageMedians, withSession } from '../session.js';
 import { type Configuration, defaultServerSeconds, type RateSearch } from '../settings.js';
 import { percentile, round } from '../statistics.js';
@@ -40,9 +42,13 @@ export async function server(configuration: Configuration, bench: Bench): Promis
   });
 }
 
-/** Every size of batch that may come, too; of more than 16 images the powers of two. @returns milliseconds of a call alone */
+/**
+ * Every size of batch that may come, too, as far as the queue has room; of more than 16 images the powers of two.
+ * @returns milliseconds of a call alone
+ */
 async function warmUp(session: Session, { settings, progress }: Bench): Promise<number> {
-  const most = session.configuration.load.maxBatch ?? 8;
+  const { maxBatch = loadDefaults.maxBatch, maxQueue = loadDefaults.maxQueue } = session.configuration.load;
+  const most = Math.min(maxBatch, maxQueue);
   const calls = Math.max(3, warmupOf(settings.warmup));
   const alone: number[] = [];
   for (let i = 0; i < calls; i++) {
@@ -51,17 +57,24 @@ async function warmUp(session: Session, { settings, progress }: Bench): Promise<
   }
   // The first of them runs alone; those that come meanwhile share the next batch.
   for (let size = 2; size <= most; size = size < 16 ? size + 1 : 2 * size) {
-    await Promise.all(Array.from({ length: size + 1 }, () => session.call()));
+    await Promise.all(Array.from({ length: size + 1 }, () => session.call().catch(unlessDropped)));
     progress('warm-up', calls + size, calls + most);
   }
   return Math.min(...alone.slice(1));
 }
 
+/** Until the engine has taken the first call, it waits in the queue too. */
+function unlessDropped(error: unknown): void {
+  if (!isDropped(error)) throw error;
+}
+
+const isDropped = (error: unknown) => error instanceof PaellaError && error.code === 'ERR_QUEUE_FULL';
+
 /** Requests at one rate. @returns nothing if it was interrupted before the first answer */
 async function run(session: Session, rate: number, bench: Bench): Promise<Trial | undefined> {
   const { settings, signal, progress } = bench;
   const { durationSeconds = defaultServerSeconds, deadlineMs } = settings;
-  const arrivals = poissonArrivals(rate, durationSeconds * 1000, session.configuration.seed);
+  const arrivals = arrivalsAt(rate, session, bench);
   const samples: number[] = [];
   const timings: Parameters<typeof stageMedians>[0][number][] = [];
   const lags: number[] = [];
@@ -78,7 +91,7 @@ async function run(session: Session, rate: number, bench: Bench): Promise<Trial 
       if (images[0]) timings.push(images[0].timings);
       progress(`${round(rate, 1)}/s`, samples.length + dropped, arrivals.length);
     } catch (error) {
-      if (error instanceof PaellaError && error.code === 'ERR_QUEUE_FULL') dropped++;
+      if (isDropped(error)) dropped++;
       else failure ??= error;
     }
   };
@@ -122,11 +135,29 @@ async function run(session: Session, rate: number, bench: Bench): Promise<Trial 
     samples,
     stages: stageMedians(timings),
     imagesPerSecond: round((samples.length * session.batch) / seconds),
-    maxBatch: session.configuration.load.maxBatch ?? 8,
-    maxDelayMs: session.configuration.load.maxDelayMs ?? 0,
+    maxBatch: session.configuration.load.maxBatch ?? loadDefaults.maxBatch,
+    maxDelayMs: session.configuration.load.maxDelayMs ?? loadDefaults.maxDelayMs,
+    maxQueue: session.configuration.load.maxQueue ?? loadDefaults.maxQueue,
     server: figures,
   });
   return { rate, samples, row };
+}
+
+function arrivalsAt(rate: number, { configuration: { seed } }: Session, { settings }: Bench): number[] {
+  return poissonArrivals(rate, (settings.durationSeconds ?? defaultServerSeconds) * 1000, seed);
+}
+
+/** Throws `ERR_INVALID_OPTION`: of fewer arrivals p99 is one of the longest latencies, which chance decides. */
+function checkArrivals(arrivals: number, rate: number, { settings }: Bench): void {
+  if (arrivals >= leastSamplesOfP99) return;
+  const { durationSeconds = defaultServerSeconds } = settings;
+  // Some more than on average: arrivals come by chance.
+  const enough = Math.ceil((1.3 * leastSamplesOfP99) / rate);
+  throw invalidOption(
+    'duration',
+    `at least about ${enough} s, so that ${leastSamplesOfP99} requests come at ${digits(rate)} a second (p99 of fewer is no percentile; in ${durationSeconds} s there are ${arrivals})`,
+    durationSeconds,
+  );
 }
 
 /** Rates may be far below one. */
@@ -156,6 +187,7 @@ async function search(
     let held: Trial | undefined;
     // Other work on the machine makes a rate fail that holds, never the other way round: it gets a second chance.
     for (let attempt = 0; attempt < 2 && !held && !bench.signal.aborted; attempt++) {
+      if (name === 'p99') checkArrivals(arrivalsAt(rate, session, bench).length, rate, bench);
       const trial = await run(session, rate, bench);
       if (!trial || bench.signal.aborted) break;
       const ms = percentile(

@@ -5,7 +5,7 @@ import { floorOf, noFloorBecause, type PlainRate, plainRate } from '../floor.js'
 import { stageMedians, withSession } from '../session.js';
 import type { Configuration } from '../settings.js';
 import { median, round } from '../statistics.js';
-import { type Bench, repeated } from './context.js';
+import { type Bench, repeated, unlessInterrupted } from './context.js';
 import { warmupOf } from './single.js';
 
 export async function stages(configuration: Configuration, bench: Bench): Promise<void> {
@@ -17,7 +17,7 @@ export async function stages(configuration: Configuration, bench: Bench): Promis
     const noFloor = noFloorBecause(session);
     // In these steps both conditions are computed.
     const { steps: count = 1, conditionalSteps = 0, guidanceScale: scale = 1 } = session.parameters;
-    const guidanceScale: [number, number] = typeof scale === 'number' ? [scale, scale] : scale;
+    const guidanceScale: readonly [number, number] = typeof scale === 'number' ? [scale, scale] : scale;
     const guided = guidedSteps({ steps: count, conditionalSteps, guidanceScale });
     const rates: PlainRate[] = [];
     if (noFloor === undefined) rates.push(await plainRate(session, guided > 0, signal));
@@ -36,7 +36,10 @@ export async function stages(configuration: Configuration, bench: Bench): Promis
       progress('call', before + i + 1, before + repeat);
     });
     if (samples.length === 0) return;
-    if (noFloor === undefined && complete) rates.push(await plainRate(session, guided > 0, signal));
+    if (noFloor === undefined && complete) {
+      const after = await unlessInterrupted(signal, () => plainRate(session, guided > 0, signal));
+      if (after) rates.push(after);
+    }
     const perStep = (steps[0] ?? []).map((_, step) => median(steps.map((each) => Math.max(0, each[step] ?? 0))));
     // Steps of one kind: with guidance where there is some.
     const alike = guided > 0 ? perStep.slice(0, guided) : perStep;
