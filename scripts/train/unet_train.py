@@ -25,6 +25,7 @@ from alphabet import factors
 from cache import SIZES, load_cache
 from captions import training_caption
 from common import CONFIG, Log
+from domain import Scene
 from model_folder import load_component, save_component
 from text_train import HIDDEN, pad_batch
 from unet import ResBlock, UNet
@@ -38,7 +39,9 @@ UNCOUPLED = 0.07  # share of pictures whose image embedding says nothing about t
 # What a number of the image embedding may be, as quantiles of the normal distribution, so that the numbers have the size of
 # other activations. None is near k / n for n of 2 to 5: near such a border some tokens would choose the one, some the other.
 QUANTILES = torch.tensor([0.1, 0.29, 0.45, 0.55, 0.71, 0.9])
-LARGE_MORE = 3  # how many times as often scenes with something large come up: it takes many tokens, each of which may be wrong
+# How many times as often scenes come up that have something large, of many tokens that must agree, or one thing inside another:
+# the inner thing's size occurs nowhere else at 128 x 128 px.
+LARGE_MORE, INSIDE_MORE = 3, 3
 NO_IMAGE = 0.05  # share of captions, beside the empty ones, without an image embedding
 
 
@@ -124,6 +127,12 @@ def image_embedding(choices: Tensor) -> tuple[Tensor, Tensor]:
     return torch.special.ndtri(QUANTILES)[level].view(which.shape), coupled
 
 
+def how_often(scene: Scene) -> int:
+    if scene.layout == "inside":
+        return INSIDE_MORE
+    return LARGE_MORE if any(thing.size == "large" for thing in scene.things) else 1
+
+
 class Batches:
     """Endless batches. Captions are worded anew, drawn for four batches at once and dealt out by length, so that little
     is spent on padding."""
@@ -131,7 +140,7 @@ class Batches:
     def __init__(self, work: Path, batch: int, scenes: int, seed: int):
         self.cache = load_cache(work, scenes)
         self.shares = {
-            size: list(accumulate(LARGE_MORE if any(t.size == "large" for t in s.things) else 1 for s in pictures.scenes))
+            size: list(accumulate(how_often(scene) for scene in pictures.scenes))
             for size, pictures in self.cache.items()
         }
         self.encoder = load_component(work, "text_encoder")
