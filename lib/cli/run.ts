@@ -84,12 +84,18 @@ function onCommandLine({ code, message }: PaellaError, known: readonly string[])
   });
 }
 
+/** Whether an argument as it was typed is the option of that name: '--some-name=1', '--noSomeName', or a letter of '-abc'. */
+function isFlag(text: string, name: string): boolean {
+  const [, dashes, typed = ''] = text.match(/^(-+)([^=]*)/) ?? [];
+  if (dashes === '-') return typed.includes(name);
+  return dashes === '--' && [kebab(typed), kebab(typed).replace(/^no-/, '')].includes(kebab(name));
+}
+
 export function wrongUsage(message: string | null, error: Error | null, known: readonly string[]): never {
   // yargs calls this with its own errors too, whose message is the first argument; anything else is a defect.
   if (error && error.name !== 'YError') throw error;
   const unknown = message?.match(/^Unknown arguments?: ([^,]+)/)?.[1];
-  const isOption =
-    unknown !== undefined && process.argv.some((text) => text.startsWith('-') && kebab(text).includes(kebab(unknown)));
+  const isOption = unknown !== undefined && process.argv.some((text) => isFlag(text, unknown));
   const suggestion = isOption ? nearest(unknown, known) : undefined;
   const reason = isOption
     ? `--${kebab(unknown)}: unknown option`

@@ -39,8 +39,8 @@ UNCOUPLED = 0.07  # share of pictures whose image embedding says nothing about t
 # What a number of the image embedding may be, as quantiles of the normal distribution, so that the numbers have the size of
 # other activations. None is near k / n for n of 2 to 5: near such a border some tokens would choose the one, some the other.
 QUANTILES = torch.tensor([0.1, 0.29, 0.45, 0.55, 0.71, 0.9])
-# How many times as often scenes come up that have something large, of many tokens that must agree, or one thing inside another:
-# the inner thing's size occurs nowhere else at 128 x 128 px.
+# How many times as often scenes come up that have something large, of many tokens that must agree, or one thing inside another,
+# whose edges lie on an object: beside what domain.py decides for the cache (TRAINED_MORE, PUT_ASIDE), which would be drawn anew.
 LARGE_MORE, INSIDE_MORE = 3, 3
 NO_IMAGE = 0.05  # share of captions, beside the empty ones, without an image embedding
 

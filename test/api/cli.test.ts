@@ -86,6 +86,7 @@ t.test('wrong usage', async (t) => {
     [['x', '--guidence-scale', '4'], /^paella: --guidence-scale: unknown option, did you mean --guidance-scale\?\n/],
     [['x', '--zzz'], /^paella: --zzz: unknown option\n/],
     [['doctor', 'foo'], /^paella: foo: unexpected argument\n/],
+    [['doctor', 'o', '--json=false'], /^paella: o: unexpected argument\n/],
     [['doctor', '--', 'foo'], /^paella: foo: unexpected argument\n/],
     [['engine', 'list', 'foo'], /^paella: names: expected nothing behind list, got \["foo"\]\n/],
     [
