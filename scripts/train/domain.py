@@ -46,8 +46,9 @@ LAYOUTS: dict[str, list[tuple[str, int]]] = {
 LAYOUT_NAMES = list(LAYOUTS)
 ROLES = sorted({role for slots in LAYOUTS.values() for role, _ in slots})
 COUNT_OF_LAYOUT = {name: sum(n for _, n in slots) for name, slots in LAYOUTS.items()}
-# How often captions ask for each layout, and how many times as often training sees it: what is rich in detail. Training
-# also puts aside some of the scenes that could hold something large and do not.
+# How often captions ask for each layout, and how many times as often training sees it: one thing inside another, whose edges
+# lie on an object, and layouts whose things may be large, of many tokens that must agree. Of the latter, training also puts
+# aside some of the scenes in which nothing is large.
 WEIGHTS: dict[str, float] = {
     "single": 10, "top left": 1.2, "top right": 1.2, "bottom left": 1.2, "bottom right": 1.2,
     "row2": 15, "column2": 15, "inside": 10,
@@ -55,9 +56,10 @@ WEIGHTS: dict[str, float] = {
     "group2 top": 3, "group3 top": 3, "group2 bottom": 3, "group3 bottom": 3, "square4": 6,
 }  # fmt: skip
 TRAINED_MORE: dict[str, float] = {
-    "inside": 3, "top left": 1.6, "top right": 1.6, "bottom left": 1.6, "bottom right": 1.6,
+    "single": 1.6, "top left": 2, "top right": 2, "bottom left": 2, "bottom right": 2,
+    "row2": 1.6, "column2": 1.6, "inside": 8,
 }  # fmt: skip
-PUT_ASIDE = 0.35
+PUT_ASIDE = 0.7
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Trains the bundled model from nothing: scripts/train/train.sh [WORK] [PYTHON]
 # WORK keeps logs, the token cache and checkpoints; running it again goes on where it was interrupted.
-# For a trial: VQGAN_STEPS (nine rounds), TEXT_STEPS, SCENES, UNET_STEPS, and MODEL and CURVES, where the results go.
+# For a trial: VQGAN_STEPS (eleven rounds), TEXT_STEPS, SCENES, UNET_STEPS, and MODEL and CURVES, where the results go.
 # START=<model folder> begins with that folder's VQGAN, text encoder and U-Net instead of nothing.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -25,7 +25,7 @@ if [ -n "$start" ] && [ ! -d "$work/vqgan" ]; then
 fi
 "$python" heldout.py
 if [ ! -f "$work/vqgan/model.safetensors" ]; then
-  "$python" vqgan_train.py "$work" --steps "${VQGAN_STEPS:-5000,1500,6000,4000,3000,6000,8000,6000,4000}" &
+  "$python" vqgan_train.py "$work" --steps "${VQGAN_STEPS:-5000,1500,6000,4000,3000,6000,8000,6000,4000,5000,8000}" &
   vqgan=$!
 fi
 [ -f "$work/text_encoder/model.safetensors" ] || "$python" text_train.py "$work" --steps "${TEXT_STEPS:-4000}"

@@ -10,7 +10,6 @@ import argparse
 import math
 import random
 import time
-from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +24,6 @@ from alphabet import factors
 from cache import SIZES, load_cache
 from captions import training_caption
 from common import CONFIG, Log
-from domain import Scene
 from model_folder import load_component, save_component
 from text_train import HIDDEN, pad_batch
 from unet import ResBlock, UNet
@@ -39,9 +37,6 @@ UNCOUPLED = 0.07  # share of pictures whose image embedding says nothing about t
 # What a number of the image embedding may be, as quantiles of the normal distribution, so that the numbers have the size of
 # other activations. None is near k / n for n of 2 to 5: near such a border some tokens would choose the one, some the other.
 QUANTILES = torch.tensor([0.1, 0.29, 0.45, 0.55, 0.71, 0.9])
-# How many times as often scenes come up that have something large, of many tokens that must agree, or one thing inside another,
-# whose edges lie on an object: beside what domain.py decides for the cache (TRAINED_MORE, PUT_ASIDE), which would be drawn anew.
-LARGE_MORE, INSIDE_MORE = 3, 3
 NO_IMAGE = 0.05  # share of captions, beside the empty ones, without an image embedding
 
 
@@ -127,22 +122,12 @@ def image_embedding(choices: Tensor) -> tuple[Tensor, Tensor]:
     return torch.special.ndtri(QUANTILES)[level].view(which.shape), coupled
 
 
-def how_often(scene: Scene) -> int:
-    if scene.layout == "inside":
-        return INSIDE_MORE
-    return LARGE_MORE if any(thing.size == "large" for thing in scene.things) else 1
-
-
 class Batches:
     """Endless batches. Captions are worded anew, drawn for four batches at once and dealt out by length, so that little
     is spent on padding."""
 
     def __init__(self, work: Path, batch: int, scenes: int, seed: int):
         self.cache = load_cache(work, scenes)
-        self.shares = {
-            size: list(accumulate(how_often(scene) for scene in pictures.scenes))
-            for size, pictures in self.cache.items()
-        }
         self.encoder = load_component(work, "text_encoder")
         self.batch, self.rng = batch, random.Random(seed)
         self.codes = CONFIG["unet"]["num_labels"]
@@ -153,7 +138,7 @@ class Batches:
         scenes, tokens, choices = self.cache[size]
         count = max(4, round(self.batch * 128 * 128 / (size[0] * size[1])))
         pairs = []
-        for i in self.rng.choices(range(len(scenes)), cum_weights=self.shares[size], k=4 * count):
+        for i in (self.rng.randrange(len(scenes)) for _ in range(4 * count)):
             pairs.append(("" if self.rng.random() < UNCONDITIONAL else training_caption(self.rng, scenes[i]).text, i))
         pairs.sort(key=lambda pair: len(pair[0]))
         for k in range(0, len(pairs), count):

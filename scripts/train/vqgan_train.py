@@ -1,8 +1,8 @@
-"""Trains the bundled model's VQGAN: python vqgan_train.py WORK [--steps 5000,1500,6000,4000,3000,6000,8000,6000,4000]
+"""Trains the bundled model's VQGAN: python vqgan_train.py WORK [--steps 5000,1500,6000,4000,3000,6000,8000,6000,4000,5000,8000]
 
 The tokens are given (alphabet.py), so that both halves learn with a teacher: the encoder by cross entropy to name the
 token of a piece of a picture, the decoder by L1 + L2 to draw the picture from tokens, without an adversary: flat scenes
-come out sharp without one. Nine rounds:
+come out sharp without one. Eleven rounds:
 
 1. everything, codebook included;
 2. the same with frozen batch statistics, as inference will use them; from here on the decoder sees the encoder's tokens
@@ -13,7 +13,9 @@ come out sharp without one. Nine rounds:
 6. and once more, with fewer of the encoder's mistakes: what the U-Net draws has none;
 7. and again;
 8. and again, where the decoder is weakest: large pictures, and what is of many small parts;
-9. and again, at a lower rate.
+9. and again, at a lower rate;
+10. and again, where it is weakest then: small pictures, and small things whose parts are hardly wider than a token;
+11. and again, at a higher rate.
 
 **The encoder is local:** a token sees its own 4 x 4 px and nothing else, so that the same piece of a picture is the same
 token wherever it stands. The decoder, which sees neighbours, finds what lies behind, and smooths.
@@ -24,7 +26,9 @@ from __future__ import annotations
 import argparse
 import os
 import random
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -35,38 +39,67 @@ from alphabet import (
     ACCENT_SHAPES, ACCENTS, CODES, FIRST_ACCENT, FIRST_MAIN, GRADIENT_LEVELS, GROUNDS, MAIN_SHAPES, shapes, tokens_of,
 )  # fmt: skip
 from common import CONFIG, Log
-from domain import COLOURS, DOMAIN, Scene, training_scene
+from domain import COLOURS, COUNT_OF_LAYOUT, DOMAIN, Scene, training_scene
 from draw import background, draw
 from layout import place
 from model_folder import load_component, save_component
 from vqgan import VQGAN, VqResBlock
 
 BATCH, CROP, RATE, LOG_EVERY = 16, 64, 3e-3, 100
-# Per round: the peak rate, and the share of pictures that the decoder draws from the encoder's tokens. The third round
-# has a function of its own.
-DESCENTS = [
-    (RATE, 0.0), (0.4 * RATE, 0.5), (RATE, 0.0), (0.5 * RATE, 0.5), (0.4 * RATE, 0.5), (0.5 * RATE, 0.3), (0.5 * RATE, 0.3),
-    (0.5 * RATE, 0.3), (0.3 * RATE, 0.3),
-]  # fmt: skip
 WHOLE = [((128, 128), 500), ((64, 64), 300), ((96, 160), 200), ((192, 192), 200)]  # (height, width) and how many
-SIDES = (64, 128, 64, 128, 96, 128, 192, 128)  # of the pictures that crops come from, in turn
-LAST_SIDES = (192, 128, 192, 64, 192, 128, 128, 96)
-FIDDLY = ("boat", "house", "car", "fish")  # in at least half of the last rounds' pictures
 Pictures = tuple[Tensor, Tensor]  # uint8 [n, H, W, 4]: RGB and whether the pixel is an object's; tokens int64 [n, H / 4, W / 4]
 
 
-def fiddly_scene(rng: random.Random) -> Scene:
+def of_many_parts(scene: Scene) -> bool:
+    return any(thing.figure in ("boat", "house", "car", "fish") for thing in scene.things)
+
+
+def of_small_things(scene: Scene) -> bool:
+    crowded = COUNT_OF_LAYOUT[scene.layout] > 2
+    return any(
+        thing.figure in ("cross", "moon", "triangle", "cloud", "sun", "car") and (crowded or thing.size == "small")
+        for thing in scene.things
+    )
+
+
+class Round(NamedTuple):
+    peak: float  # rate
+    mistaken: float  # share of pictures that the decoder draws from the encoder's tokens
+    sides: tuple[int, ...] = (64, 128, 64, 128, 96, 128, 192, 128)  # of the pictures that crops come from, in turn
+    hard: Callable[[Scene], bool] | None = None  # of what at least half of the pictures are
+
+
+# The third has a function of its own.
+ROUNDS = [
+    Round(RATE, 0.0),
+    Round(0.4 * RATE, 0.5),
+    Round(RATE, 0.0),
+    Round(0.5 * RATE, 0.5),
+    Round(0.4 * RATE, 0.5),
+    Round(0.5 * RATE, 0.3),
+    Round(0.5 * RATE, 0.3),
+    Round(0.5 * RATE, 0.3, (192, 128, 192, 64, 192, 128, 128, 96), of_many_parts),
+    Round(0.3 * RATE, 0.3, (192, 128, 192, 64, 192, 128, 128, 96), of_many_parts),
+    Round(0.3 * RATE, 0.3, (64, 64, 192, 64, 96, 64, 128, 192), of_small_things),
+    Round(0.5 * RATE, 0.3, (64, 64, 192, 64, 64, 128, 64, 192), of_small_things),
+]
+
+
+def some_scene(rng: random.Random, hard: Callable[[Scene], bool] | None) -> Scene:
+    """`hard`: what it must be in half of the cases."""
+    must = hard is not None and rng.random() < 0.5
     while True:
         scene = training_scene(rng)
-        if any(thing.figure in FIDDLY for thing in scene.things):
+        if not must or hard(scene):
             return scene
 
 
-def pictures(rng: random.Random, count: int, height: int, width: int, fiddly: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """`fiddly`: the share of pictures that must show something of many small parts."""
+def pictures(
+    rng: random.Random, count: int, height: int, width: int, hard: Callable[[Scene], bool] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     out, tokens = np.empty((count, height, width, 4), np.uint8), np.empty((count, height // 4, width // 4), np.int64)
     for i in range(count):
-        scene, coverage = (fiddly_scene if fiddly and rng.random() < fiddly else training_scene)(rng), {}
+        scene, coverage = some_scene(rng, hard), {}
         image = draw(scene, place(rng, scene, width, height).placed, width, height, coverage)
         plain = np.rint(background(scene.background, width, height)).astype(np.uint8)
         out[i, ..., :3], out[i, ..., 3] = image, (image != plain).any(-1)
@@ -74,14 +107,14 @@ def pictures(rng: random.Random, count: int, height: int, width: int, fiddly: fl
     return out, tokens
 
 
-def object_crops(rng: random.Random, count: int, sides: tuple[int, ...], fiddly: float) -> Pictures:
+def object_crops(rng: random.Random, count: int, kind: Round) -> Pictures:
     """Crops of CROP px on the token grid around random object pixels, two from each picture: most of a picture is
     ground."""
     numbers = np.random.default_rng(rng.randrange(2**32))
     crops, cropped = [], []
     for i in range(count):
-        side = sides[i % len(sides)]
-        (picture,), (tokens,) = pictures(rng, 1, side, side, fiddly)
+        side = kind.sides[i % len(kind.sides)]
+        (picture,), (tokens,) = pictures(rng, 1, side, side, kind.hard)
         ys, xs = np.nonzero(picture[..., 3])
         for k in numbers.integers(len(ys), size=2):
             y, x = (int(np.clip(v - CROP // 2 + numbers.integers(-16, 17), 0, side - CROP)) // 4 for v in (ys[k], xs[k]))
@@ -134,12 +167,12 @@ def make_local(model: VQGAN) -> None:
 
 
 class Data:
-    def __init__(self, seed: int, crops: int, last: bool):
-        rng, fiddly = random.Random(seed), 0.5 if last else 0.0
-        self.crops = object_crops(rng, crops, LAST_SIDES if last else SIDES, fiddly)
+    def __init__(self, seed: int, crops: int, kind: Round):
+        rng = random.Random(seed)
+        self.crops = object_crops(rng, crops, kind)
         self.whole: list[Pictures] = []
         for size, count in WHOLE:
-            picture, tokens = pictures(rng, count, *size, fiddly)
+            picture, tokens = pictures(rng, count, *size, kind.hard)
             self.whole.append((torch.from_numpy(picture), torch.from_numpy(tokens)))
 
     def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -199,10 +232,9 @@ class Descent:
 
 def run_round(model: VQGAN, data: Data, log: Log, kind: int, steps: int, before: int) -> None:
     """`kind` is the number of the round less one (but 2): see the top of this file. `before` steps were made earlier."""
-    peak, mistaken = DESCENTS[kind]
     decoder = [*model.up_blocks.parameters(), *model.out_block.parameters()]
     parameters = decoder if kind > 2 else list(model.parameters())
-    descent = Descent(model, parameters, peak, steps, muon=kind > 4)
+    descent = Descent(model, parameters, ROUNDS[kind].peak, steps, muon=kind > 4)
     codebook = model.vquantizer.codebook.weight
     model.train()
     if kind > 0:
@@ -214,7 +246,7 @@ def run_round(model: VQGAN, data: Data, log: Log, kind: int, steps: int, before:
             latent = model.encode_latent(image).float()
         with torch.no_grad():
             found = model.vquantizer(latent)
-        own = torch.rand(len(tokens), 1, 1) < mistaken
+        own = torch.rand(len(tokens), 1, 1) < ROUNDS[kind].mistaken
         codes = codebook[torch.where(own, found, tokens)]
         with torch.autocast("cpu", torch.bfloat16):
             out = model.decode_latent(codes.detach() if kind > 2 else codes)
@@ -279,7 +311,7 @@ def run_encoder_round(model: VQGAN, log: Log, steps: int, before: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("work", type=Path)
-    parser.add_argument("--steps", default="5000,1500,6000,4000,3000,6000,8000,6000,4000", help="of the nine rounds")
+    parser.add_argument("--steps", default="5000,1500,6000,4000,3000,6000,8000,6000,4000,5000,8000", help="of the eleven rounds")
     parser.add_argument("--crops", type=int, default=6000)
     options = parser.parse_args()
     rounds = [int(n) for n in options.steps.split(",")]
@@ -305,7 +337,7 @@ def main() -> None:
                 run_encoder_round(model, log, steps, done)
             else:
                 if data is None or kind > 3:
-                    data = Data(kind + 1, options.crops, last=kind > 6)  # the last rounds on pictures of their own
+                    data = Data(kind + 1, options.crops, ROUNDS[kind])  # from the fifth round on, pictures of their own
                 run_round(model, data, log, kind, steps, done)
             save_component(saved, "vqgan", model)
         done += steps
