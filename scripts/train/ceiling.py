@@ -1,6 +1,6 @@
 """What the VQGAN alone lets through: python ceiling.py MODEL OUT [--width 128] [--height 128] [--count 400]
 
-Draws held-in and held-out scenes as captions ask for them, and writes each three times into OUT, with lists of what the
+Draws scenes as captions ask for them, held out or not, and writes each three times into OUT, with lists of what the
 pictures must show: as drawn (drawn.json), decoded from the drawing program's tokens (tokens.json), which no token model can
 do better than, and decoded from the encoder's tokens (encoded.json). MODEL is a model folder or a training's folder.
 `npx tsx scripts/evaluate/analyse.ts --raw OUT/tokens.json --output OUT/tokens.judged.json` judges them.

@@ -31,7 +31,7 @@ fi
 [ -f "$work/text_encoder/model.safetensors" ] || "$python" text_train.py "$work" --steps "${TEXT_STEPS:-4000}"
 [ -z "${vqgan:-}" ] || wait "$vqgan"
 "$python" cache.py "$work" --scenes "${SCENES:-60000}"
-"$python" unet_train.py "$work" --steps "${UNET_STEPS:-22000}" --scenes "${SCENES:-60000}" --resume ${start:+--start "$start"}
+"$python" unet_train.py "$work" --steps "${UNET_STEPS:-26000}" --scenes "${SCENES:-60000}" --resume ${start:+--start "$start"}
 "$python" export.py "$work" "$model" --dtype F16
 mkdir -p "$(dirname "$curves")"
 [ -f "$work/log.jsonl" ] || exit 0 # a trial too short for a curve
