@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from matplotlib.image import imsave
 from torch import Tensor
 
 from alphabet import tokens_of
@@ -28,7 +28,7 @@ from model_folder import load_component
 
 def save(path: Path, image: Tensor) -> None:
     """`image`: [H, W, 3] in 0..1"""
-    Image.fromarray((image.clamp(0, 1) * 255).round().to(torch.uint8).numpy()).save(path)
+    imsave(path, (image.clamp(0, 1) * 255).round().to(torch.uint8).numpy())
 
 
 def main() -> None:

@@ -97,6 +97,7 @@ def some_scene(rng: random.Random, hard: Callable[[Scene], bool] | None) -> Scen
 def pictures(
     rng: random.Random, count: int, height: int, width: int, hard: Callable[[Scene], bool] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
+    """As `Pictures`, of scenes drawn by `some_scene`."""
     out, tokens = np.empty((count, height, width, 4), np.uint8), np.empty((count, height // 4, width // 4), np.int64)
     for i in range(count):
         scene, coverage = some_scene(rng, hard), {}
