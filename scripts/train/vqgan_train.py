@@ -66,7 +66,7 @@ class Round(NamedTuple):
     peak: float  # rate
     mistaken: float  # share of pictures that the decoder draws from the encoder's tokens
     sides: tuple[int, ...] = (64, 128, 64, 128, 96, 128, 192, 128)  # of the pictures that crops come from, in turn
-    hard: Callable[[Scene], bool] | None = None  # of what at least half of the pictures are
+    hard: Callable[[Scene], bool] | None = None  # what at least half of the pictures must be
 
 
 # The third has a function of its own.
@@ -108,14 +108,14 @@ def pictures(
     return out, tokens
 
 
-def object_crops(rng: random.Random, count: int, kind: Round) -> Pictures:
+def object_crops(rng: random.Random, count: int, wanted: Round) -> Pictures:
     """Crops of CROP px on the token grid around random object pixels, two from each picture: most of a picture is
     ground."""
     numbers = np.random.default_rng(rng.randrange(2**32))
     crops, cropped = [], []
     for i in range(count):
-        side = kind.sides[i % len(kind.sides)]
-        (picture,), (tokens,) = pictures(rng, 1, side, side, kind.hard)
+        side = wanted.sides[i % len(wanted.sides)]
+        (picture,), (tokens,) = pictures(rng, 1, side, side, wanted.hard)
         ys, xs = np.nonzero(picture[..., 3])
         for k in numbers.integers(len(ys), size=2):
             y, x = (int(np.clip(v - CROP // 2 + numbers.integers(-16, 17), 0, side - CROP)) // 4 for v in (ys[k], xs[k]))
@@ -168,12 +168,12 @@ def make_local(model: VQGAN) -> None:
 
 
 class Data:
-    def __init__(self, seed: int, crops: int, kind: Round):
+    def __init__(self, seed: int, crops: int, wanted: Round):
         rng = random.Random(seed)
-        self.crops = object_crops(rng, crops, kind)
+        self.crops = object_crops(rng, crops, wanted)
         self.whole: list[Pictures] = []
         for size, count in WHOLE:
-            picture, tokens = pictures(rng, count, *size, kind.hard)
+            picture, tokens = pictures(rng, count, *size, wanted.hard)
             self.whole.append((torch.from_numpy(picture), torch.from_numpy(tokens)))
 
     def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
